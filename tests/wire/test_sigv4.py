@@ -25,7 +25,9 @@ UNSENDABLE |= {"get-vanilla-with-session-token"}
 
 def _vectors() -> list[Path]:
     root = source() / "auth" / "aws4_testsuite"
-    return sorted(path.parent for path in root.rglob("*.sreq") if path.parent.name not in UNSENDABLE)
+    return sorted(
+        path.parent for path in root.rglob("*.sreq") if path.parent.name not in UNSENDABLE
+    )
 
 
 def _read(path: Path) -> Request:

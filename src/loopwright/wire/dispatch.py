@@ -78,14 +78,10 @@ def _form(request: Request) -> str:
 
 
 def _form_target(request: Request) -> Target:
-    form = dict(parse_qsl(request.query)) | dict(
-        parse_qsl(request.body.decode("utf-8", "replace"))
-    )
+    form = dict(parse_qsl(request.query)) | dict(parse_qsl(request.body.decode("utf-8", "replace")))
     version = form.get("Version", "2011-06-15")
     if version not in FORM_VERSIONS:
-        raise ApiError(
-            "InvalidAction", f"Loopwright serves no query API of version {version!r}."
-        )
+        raise ApiError("InvalidAction", f"Loopwright serves no query API of version {version!r}.")
     name = FORM_VERSIONS[version]
     return Target(name, _operation(name, form["Action"], "InvalidAction"))
 

@@ -13,9 +13,7 @@ class ApiError(Exception):
         members: Further members of the modelled error shape (`OriginalStatusCode`, …).
     """
 
-    def __init__(
-        self, code: str, message: str, status: int | None = None, **members: Any
-    ) -> None:
+    def __init__(self, code: str, message: str, status: int | None = None, **members: Any) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message

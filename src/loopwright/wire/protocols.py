@@ -8,7 +8,7 @@ protocol cases (`tests/wire/test_botocore_cases.py`) guard the few private metho
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from types import SimpleNamespace
 from typing import Any, Final
@@ -29,7 +29,7 @@ from loopwright.wire.http import Request, Response
 
 JSON_PROTOCOLS: Final = ("json", "rest-json")
 REST_PROTOCOLS: Final = ("rest-json", "rest-xml")
-SCALAR_READERS: Final = {
+SCALAR_READERS: Final[dict[str, Callable[[str], Any]]] = {
     "integer": int,
     "long": int,
     "float": float,
@@ -245,7 +245,9 @@ def _parse_rest(operation: OperationModel, request: Request, protocol: str) -> d
             params[name] = _read_header(parser, member, request.headers[wire_name.lower()])
         elif location == "headers":
             prefix = wire_name.lower()
-            found = {k[len(prefix) :]: v for k, v in request.headers.items() if k.startswith(prefix)}
+            found = {
+                k[len(prefix) :]: v for k, v in request.headers.items() if k.startswith(prefix)
+            }
             if found:
                 params[name] = found
         elif location is None:

@@ -141,7 +141,8 @@ def _verify_header(
 ) -> Signed:
     if not authorization.startswith(ALGORITHM):
         raise SignatureError(
-            "incomplete", f"Authorization must begin with {ALGORITHM}; it is {authorization[:40]!r}."
+            "incomplete",
+            f"Authorization must begin with {ALGORITHM}, not {authorization[:40]!r}.",
         )
     fields = dict(
         part.strip().partition("=")[::2] for part in authorization[len(ALGORITHM) :].split(",")
@@ -183,7 +184,7 @@ def _verify_query(request: Request, keys: Mapping[str, str], now: float) -> Sign
     except (KeyError, ValueError):
         raise SignatureError(
             "incomplete",
-            "A presigned query needs X-Amz-Credential, -Date, -Expires, -SignedHeaders, -Signature.",
+            "A presigned query needs X-Amz-Credential, Date, Expires, SignedHeaders, Signature.",
         ) from None
     if not 1 <= expires_s <= EXPIRES_S_MAX:
         raise SignatureError(

@@ -156,6 +156,4 @@ def _add(found: list[str], value: Any, path: str, rule: str) -> None:
     if len(shown) > VALUE_LENGTH_MAX:
         shown = shown[:VALUE_LENGTH_MAX] + "…"
     text = "null" if value is None else f"'{shown}'"
-    found.append(
-        f"Value {text} at '{path.lstrip('.')}' failed to satisfy constraint: {rule}"
-    )
+    found.append(f"Value {text} at '{path.lstrip('.')}' failed to satisfy constraint: {rule}")

@@ -1,0 +1,345 @@
+"""The one engine: runs planners and applies their actions, a pass being one transaction.
+
+Passes are level-triggered: a record falls due by its own wake-up, by news of its units, calls and
+children, or by the timer; the news carry no content. A pass that meets a newer revision than it
+read is dropped and repeated. Start-up is an ordinary pass, so there is no recovery code.
+"""
+
+import logging
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from loopwright.kernel.actions import (
+    Action,
+    Call,
+    CreateChild,
+    DeleteChild,
+    Forget,
+    Publish,
+    SetStatus,
+    Start,
+    Stop,
+    Wake,
+)
+from loopwright.kernel.clock import Clock
+from loopwright.kernel.kinds import Kind, Kinds
+from loopwright.kernel.records import Observation, Record
+from loopwright.kernel.store import (
+    Outdated,
+    Store,
+    add_event,
+    encode,
+    insert_record,
+    new_uid,
+    read_children,
+    read_record,
+    remove_record,
+    set_due,
+    set_tags,
+    update_status,
+)
+from loopwright.kernel.tables import CALLS, DOCUMENTS, EVENTS, RECORDS, UNITS
+from loopwright.kernel.units import decode_observation, insert_unit
+
+LOG = logging.getLogger(__name__)
+IDLE_S = 2.0
+"""A record that is not finished is planned at least this often (platform seconds)."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What a planner sees besides its record.
+
+    Attributes:
+        units: Observations of the record's units by id.
+        children: Records that this record owns, by (kind, name).
+        calls: Results of its calls by key; a pending call is None.
+        lookup: `lookup(kind, name)`: any record of the region, as of this pass.
+    """
+
+    units: Mapping[str, Observation] = field(default_factory=dict)
+    children: Mapping[tuple[str, str], Record] = field(default_factory=dict)
+    calls: Mapping[str, Any] = field(default_factory=dict)
+    lookup: Callable[[str, str], Record | None] = lambda kind, name: None
+
+
+Planner = Callable[[Record, View, float], Sequence[Action]]
+Function = Callable[[Mapping[str, Any]], Any]
+
+
+class Engine:
+    """Plans records and runs their calls. One per control plane."""
+
+    def __init__(
+        self, store: Store, kinds: Kinds, clock: Clock, functions: Mapping[str, Function]
+    ) -> None:
+        self._store = store
+        self._kinds = kinds
+        self._clock = clock
+        self._functions = dict(functions)
+        self._news = threading.Event()
+        self._running: set[str] = set()
+        self._lock = threading.Lock()
+
+    def wake(self) -> None:
+        """Something may have changed: look again soon."""
+        self._news.set()
+
+    def wait(self, timeout_s: float) -> None:
+        """Until something wakes the engine or real seconds passed."""
+        self._news.wait(timeout_s)
+        self._news.clear()
+
+    def plan_due(self) -> int:
+        """Plan every record that is due; how many were planned."""
+        uids = self._store.due(self._clock.now())
+        for uid in uids:
+            self.plan(uid)
+        return len(uids)
+
+    def plan(self, uid: str) -> None:
+        """One pass over one record."""
+        record = self._store.by_uid(uid)
+        if record is None:
+            return
+        kind = self._kinds[record.kind]
+        now = self._clock.now()
+        if kind.planner is None:
+            self._store.database.write(lambda connection: set_due(connection, uid, None))
+            return
+        try:
+            actions = list(kind.planner(record, self._view(record), now))
+        except Exception:
+            LOG.exception("planning %s failed", record.key)
+            self._store.wake(uid, now + IDLE_S)
+            return
+        try:
+            self._store.database.write(lambda c: self._apply(c, kind, record, actions, now))
+        except Outdated:
+            self.wake()
+
+    def _view(self, record: Record) -> View:
+        with self._store.reading() as connection:
+            units = {
+                row.id: decode_observation(row.observation)
+                for row in connection.execute(
+                    sa.select(UNITS.c.id, UNITS.c.observation).where(UNITS.c.record == record.uid)
+                )
+            }
+            calls = {
+                row.key: orjson.loads(row.result) if row.state == "done" else None
+                for row in connection.execute(sa.select(CALLS).where(CALLS.c.record == record.uid))
+            }
+            children = {(c.kind, c.name): c for c in read_children(connection, record.uid)}
+
+        def lookup(kind: str, name: str) -> Record | None:
+            return self._store.get(record.region, kind, name)
+
+        return View(units, children, calls, lookup)
+
+    def _apply(
+        self,
+        connection: sa.Connection,
+        kind: Kind,
+        record: Record,
+        actions: Sequence[Action],
+        now: float,
+    ) -> None:
+        """All actions of a pass, in the transaction of `connection`."""
+        wakes = [action.at for action in actions if isinstance(action, Wake)]
+        current = record
+        for action in actions:
+            if isinstance(action, Forget):
+                remove_record(connection, current)
+                self._tell_owner(connection, current, now)
+                return
+            current = self._apply_one(connection, kind, current, action, now)
+        finished = kind.is_finished(current.status)
+        due = None if finished else min([*wakes, now + IDLE_S])
+        if finished and wakes:
+            due = min(wakes)
+        row = connection.execute(
+            sa.select(RECORDS.c.revision).where(RECORDS.c.uid == record.uid)
+        ).first()
+        if row is None or row.revision != current.revision:
+            raise Outdated(record.key)
+        set_due(connection, record.uid, due)
+
+    def _apply_one(
+        self, connection: sa.Connection, kind: Kind, record: Record, action: Action, now: float
+    ) -> Record:
+        match action:
+            case SetStatus(changes, event):
+                return self._set_status(connection, kind, record, changes, event, now)
+            case CreateChild():
+                self._create_child(connection, record, action, now)
+            case DeleteChild(child_kind, name):
+                child = read_record(connection, record.region, child_kind, name)
+                if child is not None and child.owner == record.uid:
+                    status = {**child.status, "Deleting": True}
+                    state = self._kinds[child_kind].state_of(status)
+                    update_status(connection, child, status, state=state, now=now)
+                    set_due(connection, child.uid, now)
+            case Start(unit_id, program, gang):
+                if insert_unit(connection, record.uid, unit_id, program, gang):
+                    self.wake()
+            case Stop(unit_id, grace_s):
+                connection.execute(
+                    sa.update(UNITS)
+                    .where(UNITS.c.id == unit_id, UNITS.c.stop_grace_s.is_(None))
+                    .values(stop_grace_s=grace_s)
+                )
+                self.wake()
+            case Publish(key, document):
+                _publish(connection, record.uid, key, document)
+                self.wake()
+            case Call():
+                _insert_call(connection, record.uid, action)
+                self.wake()
+        return record
+
+    def _set_status(
+        self,
+        connection: sa.Connection,
+        kind: Kind,
+        record: Record,
+        changes: Mapping[str, Any],
+        event: str,
+        now: float,
+    ) -> Record:
+        status = {**record.status, **changes}
+        status = {key: value for key, value in status.items() if value is not None}
+        if status == dict(record.status):
+            return record
+        changed = update_status(connection, record, status, state=kind.state_of(status), now=now)
+        if event:
+            add_event(connection, record.uid, now, event)
+        self._tell_owner(connection, record, now)
+        return changed
+
+    def _tell_owner(self, connection: sa.Connection, record: Record, now: float) -> None:
+        if record.owner is not None:
+            set_due(connection, record.owner, now)
+            self.wake()
+
+    def _create_child(
+        self, connection: sa.Connection, record: Record, action: CreateChild, now: float
+    ) -> None:
+        known = read_record(connection, record.region, action.kind, action.name)
+        if known is not None:
+            if known.owner != record.uid:
+                LOG.error("%s wants %s, which is another's", record.key, known.key)
+            return
+        kind = self._kinds[action.kind]
+        spec = {key: value for key, value in action.spec.items() if key != "Tags"}
+        status = dict(kind.initial_status(spec, now))
+        child = Record(
+            region=record.region,
+            kind=action.kind,
+            name=action.name,
+            uid=new_uid(),
+            arn=self._kinds.arn(kind, record.region, action.name),
+            spec=spec,
+            status=status,
+            created=now,
+            modified=now,
+            owner=record.uid,
+        )
+        insert_record(connection, child, state=kind.state_of(status), due=now)
+        tags = {tag["Key"]: tag["Value"] for tag in action.spec.get("Tags", ())}
+        set_tags(connection, child.arn, tags)
+        add_event(connection, child.uid, now, f"Created for {record.kind} {record.name}")
+        self.wake()
+
+    # Calls
+
+    def run_calls(self, pool: ThreadPoolExecutor) -> None:
+        """Hand pending calls to the pool; each result is kept in one transaction."""
+        with self._store.reading() as connection:
+            statement = sa.select(CALLS).where(CALLS.c.state == "pending")
+            rows = list(connection.execute(statement))
+        for row in rows:
+            with self._lock:
+                if row.key in self._running:
+                    continue
+                self._running.add(row.key)
+            pool.submit(self.run_call, row)
+
+    def run_call(self, row: Any) -> None:
+        """Run one call. Its function may run again after a crash, so it is repeatable."""
+        try:
+            result = self._result(row.function, orjson.loads(row.arguments))
+            now = self._clock.now()
+
+            def work(connection: sa.Connection) -> None:
+                connection.execute(
+                    sa.update(CALLS)
+                    .where(CALLS.c.key == row.key)
+                    .values(state="done", result=encode(result))
+                )
+                set_due(connection, row.record, now)
+
+            self._store.database.write(work)
+        except Exception:
+            LOG.exception("the result of call %s could not be kept; it runs again", row.key)
+        finally:
+            with self._lock:
+                self._running.discard(row.key)
+            self.wake()
+
+    def _result(self, function: str, arguments: Mapping[str, Any]) -> Any:
+        try:
+            return {"value": self._functions[function](arguments)}
+        except Exception as error:  # noqa: BLE001 - the planner decides what a failure means.
+            code = getattr(error, "code", type(error).__name__)
+            message = getattr(error, "message", str(error))
+            LOG.info("call %s failed: %s", function, traceback.format_exc())
+            return {"error": message, "code": str(code)}
+
+
+def _publish(
+    connection: sa.Connection, uid: str, key: str, document: Mapping[str, Any] | None
+) -> None:
+    row = connection.execute(sa.select(DOCUMENTS).where(DOCUMENTS.c.key == key)).first()
+    if document is None:
+        connection.execute(sa.delete(DOCUMENTS).where(DOCUMENTS.c.key == key))
+    elif row is None:
+        connection.execute(
+            sa.insert(DOCUMENTS).values(
+                key=key, record=uid, generation=1, document=encode(document)
+            )
+        )
+    elif row.document != encode(document) or row.record != uid:
+        connection.execute(
+            sa.update(DOCUMENTS)
+            .where(DOCUMENTS.c.key == key)
+            .values(record=uid, generation=row.generation + 1, document=encode(document))
+        )
+
+
+def _insert_call(connection: sa.Connection, uid: str, call: Call) -> None:
+    known = sa.select(CALLS.c.key).where(CALLS.c.key == call.key)
+    if connection.execute(known).first() is None:
+        connection.execute(
+            sa.insert(CALLS).values(
+                key=call.key,
+                record=uid,
+                function=call.function,
+                arguments=encode(call.arguments),
+                state="pending",
+            )
+        )
+
+
+def history_of(store: Store, uid: str) -> list[tuple[float, str]]:
+    """(time, text) of a record's events, oldest first."""
+    statement = sa.select(EVENTS).where(EVENTS.c.record == uid).order_by(EVENTS.c.id)
+    with store.reading() as connection:
+        return [(row.at, row.what) for row in connection.execute(statement)]

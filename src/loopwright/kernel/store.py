@@ -1,0 +1,363 @@
+"""Records, their tags, history and queries, in a relational database.
+
+Knows rows and transactions; knows no kind by name. Every write is one transaction, and a change
+of a record names the revision that it was based on, so that nothing is overwritten unseen.
+"""
+
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from loopwright.database import Database
+from loopwright.kernel.records import Event, Record
+from loopwright.kernel.tables import CALLS, DOCUMENTS, EVENTS, METADATA, RECORDS, TAGS, UNITS
+
+
+class Taken(Exception):
+    """A record of this kind and name exists already in the region."""
+
+
+class Outdated(Exception):
+    """The record changed after the revision on which a change was based."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a List asks for.
+
+    Attributes:
+        sort: `name`, `created`, `modified` or `state`.
+        after: The sort value and row id behind which the page starts.
+        created, modified: (after, before) bounds, exclusive, None for none.
+    """
+
+    region: str
+    kind: str
+    sort: str = "created"
+    descending: bool = False
+    limit: int = 10
+    after: tuple[Any, int] | None = None
+    name_contains: str | None = None
+    state: str | None = None
+    created: tuple[float | None, float | None] = (None, None)
+    modified: tuple[float | None, float | None] = (None, None)
+    owner: str | None = None
+
+
+def encode(document: Any) -> str:
+    """A document as JSON text; timestamps are seconds already."""
+    return orjson.dumps(document, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def new_uid() -> str:
+    """A random uid, 12 hexadecimal digits."""
+    return secrets.token_hex(6)
+
+
+class Store:
+    """The kernel's state. Thread-safe; owns no connection between calls."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def create_tables(self) -> None:
+        """Create what is missing; repeatable."""
+        METADATA.create_all(self.database.engine)
+
+    # Reading
+
+    def get(self, region: str, kind: str, name: str) -> Record | None:
+        """The record of this name, or None."""
+        with self.database.read() as connection:
+            return read_record(connection, region, kind, name)
+
+    def by_uid(self, uid: str) -> Record | None:
+        """The record with this uid, or None."""
+        with self.database.read() as connection:
+            row = connection.execute(sa.select(RECORDS).where(RECORDS.c.uid == uid)).first()
+        return _record(row) if row is not None else None
+
+    def by_arn(self, arn: str) -> Record | None:
+        """The record with this ARN, or None."""
+        with self.database.read() as connection:
+            row = connection.execute(sa.select(RECORDS).where(RECORDS.c.arn == arn)).first()
+        return _record(row) if row is not None else None
+
+    def find(self, query: Query) -> tuple[list[Record], tuple[Any, int] | None]:
+        """A page of records, and where the next page starts or None at the end."""
+        column = RECORDS.c[query.sort]
+        statement = sa.select(RECORDS).where(*_conditions(query))
+        if query.after is not None:
+            value, row_id = query.after
+            ahead = column < value if query.descending else column > value
+            beyond = RECORDS.c.id < row_id if query.descending else RECORDS.c.id > row_id
+            statement = statement.where(sa.or_(ahead, sa.and_(column == value, beyond)))
+        order = [part.desc() if query.descending else part.asc() for part in (column, RECORDS.c.id)]
+        statement = statement.order_by(*order).limit(query.limit + 1)
+        with self.database.read() as connection:
+            rows = connection.execute(statement).all()
+        more = len(rows) > query.limit
+        rows = rows[: query.limit]
+        following = (getattr(rows[-1], query.sort), rows[-1].id) if more and rows else None
+        return [_record(row) for row in rows], following
+
+    def children(self, owner: str) -> list[Record]:
+        """The records that this record asked for, oldest first."""
+        with self.database.read() as connection:
+            return read_children(connection, owner)
+
+    def events(self, uid: str) -> list[Event]:
+        """A record's history, oldest first."""
+        statement = sa.select(EVENTS).where(EVENTS.c.record == uid).order_by(EVENTS.c.id)
+        with self.database.read() as connection:
+            return [Event(row.at, row.what, row.detail) for row in connection.execute(statement)]
+
+    def due(self, now: float, limit: int = 100) -> list[str]:
+        """Uids of records whose planner should run, the longest waiting first."""
+        statement = (
+            sa.select(RECORDS.c.uid)
+            .where(RECORDS.c.due <= now)
+            .order_by(RECORDS.c.due, RECORDS.c.id)
+            .limit(limit)
+        )
+        with self.database.read() as connection:
+            return list(connection.execute(statement).scalars())
+
+    def next_due(self) -> float | None:
+        """When the next record falls due, or None."""
+        with self.database.read() as connection:
+            value = connection.execute(sa.select(sa.func.min(RECORDS.c.due))).scalar()
+        return float(value) if value is not None else None
+
+    def document(self, key: str) -> tuple[int, dict[str, Any]] | None:
+        """A published document with its generation, or None."""
+        with self.database.read() as connection:
+            row = connection.execute(sa.select(DOCUMENTS).where(DOCUMENTS.c.key == key)).first()
+        return (row.generation, orjson.loads(row.document)) if row is not None else None
+
+    def documents(self, prefix: str) -> dict[str, tuple[int, dict[str, Any]]]:
+        """Every published document under a prefix of keys."""
+        statement = sa.select(DOCUMENTS).where(DOCUMENTS.c.key.startswith(prefix, autoescape=True))
+        with self.database.read() as connection:
+            return {
+                row.key: (row.generation, orjson.loads(row.document))
+                for row in connection.execute(statement)
+            }
+
+    # Writing
+
+    def create(
+        self, record: Record, *, state: str, tags: Mapping[str, str], event: str, due: float | None
+    ) -> None:
+        """Add a record with its tags and the first line of its history.
+
+        Raises:
+            Taken: the region has a record of this kind and name.
+        """
+
+        def work(connection: sa.Connection) -> None:
+            insert_record(connection, record, state=state, due=due)
+            set_tags(connection, record.arn, tags)
+            add_event(connection, record.uid, record.created, event)
+
+        try:
+            self.database.write(work)
+        except IntegrityError as error:
+            raise Taken(record.name) from error
+
+    def change(
+        self, record: Record, status: Mapping[str, Any], *, state: str, now: float, event: str
+    ) -> Record:
+        """Replace the status document and have the record planned at once.
+
+        Raises:
+            Outdated: the record changed since `record` was read, or is gone.
+        """
+
+        def work(connection: sa.Connection) -> Record:
+            changed = update_status(connection, record, status, state=state, now=now)
+            set_due(connection, record.uid, now)
+            add_event(connection, record.uid, now, event)
+            return changed
+
+        return self.database.write(work)
+
+    def replace_spec(self, record: Record, spec: Mapping[str, Any], now: float) -> Record:
+        """Replace the spec (operations that update a resource in place).
+
+        Raises:
+            Outdated: as for `change`.
+        """
+
+        def work(connection: sa.Connection) -> Record:
+            statement = (
+                sa.update(RECORDS)
+                .where(RECORDS.c.uid == record.uid, RECORDS.c.revision == record.revision)
+                .values(spec=encode(spec), modified=now, revision=record.revision + 1, due=now)
+            )
+            if connection.execute(statement).rowcount != 1:
+                raise Outdated(record.key)
+            return replace(record, spec=spec, modified=now, revision=record.revision + 1)
+
+        return self.database.write(work)
+
+    def delete(self, record: Record) -> None:
+        """Remove a record and all that hangs on it; repeatable."""
+        self.database.write(lambda connection: remove_record(connection, record))
+
+    def wake(self, uid: str, at: float) -> None:
+        """Have a record planned at `at` at the latest."""
+        self.database.write(lambda connection: set_due(connection, uid, at))
+
+    # Tags
+
+    def tags(self, arn: str) -> dict[str, str]:
+        """The tags of a resource, ordered by key."""
+        statement = sa.select(TAGS).where(TAGS.c.arn == arn).order_by(TAGS.c.key)
+        with self.database.read() as connection:
+            return {row.key: row.value for row in connection.execute(statement)}
+
+    def add_tags(self, arn: str, tags: Mapping[str, str]) -> None:
+        """Set tags, replacing the values of keys that exist; repeatable."""
+        self.database.write(lambda connection: set_tags(connection, arn, tags))
+
+    def delete_tags(self, arn: str, keys: Iterable[str]) -> None:
+        """Remove tags; keys that do not exist are left out; repeatable."""
+        names = list(keys)
+        statement = sa.delete(TAGS).where(TAGS.c.arn == arn, TAGS.c.key.in_(names))
+        self.database.write(lambda connection: connection.execute(statement))
+
+    def reset(self) -> None:
+        """Empty every table of the kernel."""
+
+        def work(connection: sa.Connection) -> None:
+            for table in reversed(METADATA.sorted_tables):
+                connection.execute(sa.delete(table))
+
+        self.database.write(work)
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection for the kernel's own compound reads."""
+        with self.database.read() as connection:
+            yield connection
+
+
+# Steps inside a transaction, for the engine's passes
+
+
+def read_record(connection: sa.Connection, region: str, kind: str, name: str) -> Record | None:
+    statement = sa.select(RECORDS).where(
+        RECORDS.c.region == region, RECORDS.c.kind == kind, RECORDS.c.name == name
+    )
+    row = connection.execute(statement).first()
+    return _record(row) if row is not None else None
+
+
+def read_children(connection: sa.Connection, owner: str) -> list[Record]:
+    statement = sa.select(RECORDS).where(RECORDS.c.owner == owner).order_by(RECORDS.c.id)
+    return [_record(row) for row in connection.execute(statement)]
+
+
+def insert_record(
+    connection: sa.Connection, record: Record, *, state: str, due: float | None
+) -> None:
+    connection.execute(
+        sa.insert(RECORDS).values(
+            region=record.region,
+            kind=record.kind,
+            name=record.name,
+            uid=record.uid,
+            arn=record.arn,
+            owner=record.owner,
+            spec=encode(record.spec),
+            status=encode(record.status),
+            state=state,
+            created=record.created,
+            modified=record.modified,
+            revision=record.revision,
+            due=due,
+        )
+    )
+
+
+def update_status(
+    connection: sa.Connection,
+    record: Record,
+    status: Mapping[str, Any],
+    *,
+    state: str,
+    now: float,
+) -> Record:
+    statement = (
+        sa.update(RECORDS)
+        .where(RECORDS.c.uid == record.uid, RECORDS.c.revision == record.revision)
+        .values(status=encode(status), state=state, modified=now, revision=record.revision + 1)
+    )
+    if connection.execute(statement).rowcount != 1:
+        raise Outdated(record.key)
+    return replace(record, status=status, modified=now, revision=record.revision + 1)
+
+
+def set_due(connection: sa.Connection, uid: str, at: float | None) -> None:
+    connection.execute(sa.update(RECORDS).where(RECORDS.c.uid == uid).values(due=at))
+
+
+def add_event(connection: sa.Connection, uid: str, at: float, what: str, detail: str = "") -> None:
+    connection.execute(sa.insert(EVENTS).values(record=uid, at=at, what=what, detail=detail))
+
+
+def set_tags(connection: sa.Connection, arn: str, tags: Mapping[str, str]) -> None:
+    for key, value in tags.items():
+        connection.execute(sa.delete(TAGS).where(TAGS.c.arn == arn, TAGS.c.key == key))
+        connection.execute(sa.insert(TAGS).values(arn=arn, key=key, value=value))
+
+
+def remove_record(connection: sa.Connection, record: Record) -> None:
+    connection.execute(sa.delete(RECORDS).where(RECORDS.c.uid == record.uid))
+    connection.execute(sa.delete(TAGS).where(TAGS.c.arn == record.arn))
+    for table in (EVENTS, DOCUMENTS, CALLS):
+        connection.execute(sa.delete(table).where(table.c.record == record.uid))
+    # Units stay until the supervisor has discarded what they left on disk.
+    connection.execute(sa.update(UNITS).where(UNITS.c.record == record.uid).values(record=""))
+
+
+def _conditions(query: Query) -> Sequence[sa.ColumnElement[bool]]:
+    found = [RECORDS.c.region == query.region, RECORDS.c.kind == query.kind]
+    if query.name_contains:
+        found.append(RECORDS.c.name.contains(query.name_contains, autoescape=True))
+    if query.state is not None:
+        found.append(RECORDS.c.state == query.state)
+    if query.owner is not None:
+        found.append(RECORDS.c.owner == query.owner)
+    for column, (after, before) in (
+        (RECORDS.c.created, query.created),
+        (RECORDS.c.modified, query.modified),
+    ):
+        if after is not None:
+            found.append(column > after)
+        if before is not None:
+            found.append(column < before)
+    return found
+
+
+def _record(row: Any) -> Record:
+    return Record(
+        region=row.region,
+        kind=row.kind,
+        name=row.name,
+        uid=row.uid,
+        arn=row.arn,
+        spec=orjson.loads(row.spec),
+        status=orjson.loads(row.status),
+        created=row.created,
+        modified=row.modified,
+        owner=row.owner,
+        revision=row.revision,
+    )

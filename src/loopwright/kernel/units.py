@@ -1,0 +1,247 @@
+"""Units in the store: admitted in order while capacity lasts, started, observed, discarded.
+
+The supervisor is level-triggered like the planners: each round compares what the store says with
+what the backend sees. A unit is marked as placed before the backend is asked to start it, and
+starting is idempotent, so a crash between the two only repeats the request.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
+
+import orjson
+import sqlalchemy as sa
+
+from loopwright.kernel.clock import Clock
+from loopwright.kernel.records import Observation
+from loopwright.kernel.store import Store, encode, set_due
+from loopwright.kernel.tables import RECORDS, UNITS
+
+Program = Mapping[str, Any]
+"""What a unit runs and needs. Members:
+
+- `verb`: `train`, `serve` or `run`; `arguments`: what follows it.
+- `runtime`: name of the runtime (`sklearn`, `xgboost`, `pytorch`, `python`).
+- `environment`: variables of the process. `files`: text by path below the unit's base folder.
+- `inputs`: what is laid out before the start; `cpus`, `memory_bytes`: what it occupies.
+- `log`: {"group", "stream"}; `metrics`: [{"Name", "Regex"}] matched on every line.
+- `network`: False cuts it off; `serves`: whether it listens and is health-checked.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What a backend can give: whole CPUs (0.0 and up) and bytes of memory."""
+
+    cpus: float
+    memory_bytes: int
+
+
+class Backend(Protocol):
+    """Where units run. Every method may be called again at any time with the same arguments."""
+
+    def capacity(self) -> Capacity:
+        """All that the backend has, whether or not units occupy it."""
+
+    def start(self, unit_id: str, program: Program) -> None:
+        """Start the unit unless it was started before. Returns soon; preparing goes on."""
+
+    def observe(self, unit_id: str, program: Program) -> Observation | None:
+        """What is known of the unit; None when it was never started here."""
+
+    def stop(self, unit_id: str, grace_s: float) -> None:
+        """SIGTERM now, SIGKILL after `grace_s`; on a unit that is over, nothing."""
+
+    def discard(self, unit_id: str) -> None:
+        """Remove what the unit left behind, its logs excepted."""
+
+
+class Supervisor:
+    """Brings the backend and the rows of `units` together. One per control plane."""
+
+    def __init__(
+        self, store: Store, backend: Backend, clock: Clock, wake: Callable[[], None] = lambda: None
+    ) -> None:
+        self._store = store
+        self._backend = backend
+        self._clock = clock
+        self._wake = wake
+        self._lock = threading.Lock()
+
+    def round(self) -> None:
+        """Admit what fits, start what is placed, observe what is live, discard what is done."""
+        with self._lock:
+            self._observe()
+            if self._admit():
+                self._observe()
+            self._discard()
+
+    def _rows(self, states: Iterable[str]) -> list[Any]:
+        statement = sa.select(UNITS).where(UNITS.c.state.in_(list(states))).order_by(UNITS.c.seq)
+        with self._store.reading() as connection:
+            return list(connection.execute(statement))
+
+    def _observe(self) -> None:
+        for row in self._rows(("placed", "preparing", "running")):
+            program = orjson.loads(row.program)
+            seen = self._backend.observe(row.id, program)
+            known = decode_observation(row.observation)
+            if seen is None:
+                if row.stop_grace_s is not None:
+                    seen = Observation("exited", 143, "stopped before its start")
+                else:
+                    self._backend.start(row.id, program)
+                    continue
+            elif row.stop_grace_s is not None and not seen.over:
+                self._backend.stop(row.id, row.stop_grace_s)
+            seen = replace(seen, placed=known.placed, stopping=row.stop_grace_s is not None)
+            if seen != known:
+                self._save(row, seen)
+
+    def _save(self, row: Any, seen: Observation) -> None:
+        """Keep what was seen and have the owner planned, in one transaction."""
+        now = self._clock.now()
+
+        def work(connection: sa.Connection) -> None:
+            statement = (
+                sa.update(UNITS)
+                .where(UNITS.c.id == row.id)
+                .values(state=seen.state, observation=encode(asdict(seen)))
+            )
+            connection.execute(statement)
+            set_due(connection, row.record, now)
+
+        self._store.database.write(work)
+        self._wake()
+
+    def _admit(self) -> bool:
+        """Place queued units, oldest first; nothing overtakes a unit that waits for room."""
+        queued = self._rows(("queued",))
+        if not queued:
+            return False
+        total = self._backend.capacity()
+        cpus, memory_bytes = total.cpus, total.memory_bytes
+        for row in self._rows(("placed", "preparing", "running")):
+            cpus -= row.cpus
+            memory_bytes -= row.memory_bytes
+        admitted = False
+        blocked = ""
+        for gang in _gangs(queued):
+            if gang[0].stop_grace_s is not None:
+                self._end_queued(gang)
+                continue
+            needs_cpus = sum(row.cpus for row in gang)
+            needs_memory = sum(row.memory_bytes for row in gang)
+            fits = needs_cpus <= cpus + 1e-9 and needs_memory <= memory_bytes
+            if (blocked and needs_cpus > 0) or not fits:
+                blocked = blocked or gang[0].id
+                self._explain(gang, needs_cpus, total, cpus)
+                continue
+            cpus -= needs_cpus
+            memory_bytes -= needs_memory
+            self._place(gang)
+            admitted = True
+        return admitted
+
+    def _place(self, gang: list[Any]) -> None:
+        now = self._clock.now()
+
+        def work(connection: sa.Connection) -> None:
+            for row in gang:
+                seen = Observation("placed", placed=now)
+                statement = (
+                    sa.update(UNITS)
+                    .where(UNITS.c.id == row.id, UNITS.c.state == "queued")
+                    .values(state="placed", observation=encode(asdict(seen)))
+                )
+                connection.execute(statement)
+                set_due(connection, row.record, now)
+
+        self._store.database.write(work)
+        self._wake()
+
+    def _end_queued(self, gang: list[Any]) -> None:
+        for row in gang:
+            self._save(row, Observation("exited", 143, "stopped while it waited for capacity"))
+
+    def _explain(self, gang: list[Any], needs: float, total: Capacity, left: float) -> None:
+        text = (
+            f"Waiting for capacity: needs {needs:g} of {total.cpus:g} CPUs, {max(left, 0):g} free"
+        )
+        for row in gang:
+            known = decode_observation(row.observation)
+            if known.message != text:
+                self._save(row, replace(known, message=text))
+
+    def _discard(self) -> None:
+        """Free the disk of units that are over and whose record wants nothing more of them."""
+        for row in self._rows(("exited", "lost")):
+            if self._needed(row.record):
+                continue
+            self._backend.discard(row.id)
+            self._end(row)
+        for row in self._rows(("queued", "placed", "preparing", "running")):
+            if not row.record:
+                self._orphan(row)
+
+    def _end(self, row: Any) -> None:
+        """Remember that the unit ran while its record lives; then forget it."""
+
+        def work(connection: sa.Connection) -> None:
+            if row.record:
+                gone = sa.update(UNITS).where(UNITS.c.id == row.id).values(state="gone")
+                connection.execute(gone)
+            else:
+                connection.execute(sa.delete(UNITS).where(UNITS.c.id == row.id))
+
+        self._store.database.write(work)
+
+    def _needed(self, uid: str) -> bool:
+        """Whether the record exists and is still planned for."""
+        if not uid:
+            return False
+        with self._store.reading() as connection:
+            statement = sa.select(RECORDS.c.due).where(RECORDS.c.uid == uid)
+            row = connection.execute(statement).first()
+        return row is not None and row.due is not None
+
+    def _orphan(self, row: Any) -> None:
+        """A unit whose record was deleted is stopped; it is discarded once it is over."""
+        if row.stop_grace_s is None:
+            statement = sa.update(UNITS).where(UNITS.c.id == row.id).values(stop_grace_s=5.0)
+            self._store.database.write(lambda connection: connection.execute(statement))
+
+
+def decode_observation(text: str) -> Observation:
+    """An observation as the store keeps it."""
+    return Observation(**orjson.loads(text))
+
+
+def insert_unit(
+    connection: sa.Connection, record_uid: str, unit_id: str, program: Program, gang: str
+) -> bool:
+    """Queue a unit unless its id is known; whether it was new."""
+    known = sa.select(UNITS.c.id).where(UNITS.c.id == unit_id)
+    if connection.execute(known).first() is not None:
+        return False
+    connection.execute(
+        sa.insert(UNITS).values(
+            id=unit_id,
+            record=record_uid,
+            gang=gang or unit_id,
+            program=encode(program),
+            cpus=float(program.get("cpus", 0)),
+            memory_bytes=int(program.get("memory_bytes", 0)),
+            state="queued",
+            observation=encode(asdict(Observation("queued"))),
+        )
+    )
+    return True
+
+
+def _gangs(rows: list[Any]) -> list[list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for row in rows:
+        found.setdefault(row.gang, []).append(row)
+    return list(found.values())

@@ -1,0 +1,60 @@
+"""The verbs of a unit: `train`, `serve`, `run PROGRAM ARG...`.
+
+`main` is called by `python -m loopwright.runtime` or, without starting an interpreter, in a
+process forked from a warm one; it therefore takes everything from its arguments and os.environ.
+"""
+
+import importlib
+import io
+import os
+import sys
+from collections.abc import Callable
+
+from loopwright.runtime import failure, paths
+
+# verb -> module and function; imported only when asked for, so that each verb starts quickly.
+VERBS = {
+    "train": ("loopwright.runtime.train", "train"),
+    "serve": ("loopwright.runtime.serve", "serve"),
+    "run": ("loopwright.runtime.processing", "run"),
+}
+
+
+def main(argv: list[str]) -> int:
+    """Run one verb to its end.
+
+    Args:
+        argv: The verb and its arguments, without the program's own name.
+    Returns:
+        The exit code of the process. The caller must end by sys.exit (not os._exit), because the
+        user's threads and atexit functions run on until the interpreter ends.
+    """
+    _line_by_line()
+    if not argv or argv[0] not in VERBS:
+        given = repr(argv[0]) if argv else "nothing"
+        sys.stderr.write(f"The verb is {given}; it must be one of {', '.join(VERBS)}.\n")
+        return 2
+    _own_interpreter_first()
+    module, name = VERBS[argv[0]]
+    verb: Callable[[list[str]], int] = getattr(importlib.import_module(module), name)
+    try:
+        return verb(argv[1:])
+    except failure.UnitFailure as ended:
+        failure.write_reason(paths.tree().failure, ended.reason)
+        return ended.exit_code
+
+
+def _line_by_line() -> None:
+    """Make every line reach the log when it is written, here and in child interpreters."""
+    os.environ["PYTHONUNBUFFERED"] = "1"
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")
+
+
+def _own_interpreter_first() -> None:
+    """Let `python` in the user's shell commands mean this interpreter, with its packages."""
+    folder = os.path.dirname(sys.executable)
+    found = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    if folder and found[0] != folder:
+        os.environ["PATH"] = os.pathsep.join([folder, *found])

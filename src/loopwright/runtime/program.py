@@ -1,0 +1,129 @@
+"""Running a program of the user: Python in this very process, anything else as a command.
+
+In process means as `__main__` with its own module, so that pickling of its classes,
+multiprocessing's spawn and joblib find what they expect, and nothing has to be imported twice.
+"""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+from types import FrameType, ModuleType, TracebackType
+
+from loopwright.runtime.failure import UnitFailure, command_failure
+
+_SCRIPT_FAILURE = "ExecuteUserScriptError"
+
+
+def run_python(path: Path, arguments: list[str], *, shown_as: str | None = None) -> int:
+    """Run the Python program at `path` as `__main__` to its end.
+
+    Args:
+        path: The file.
+        arguments: sys.argv[1:] of the program.
+        shown_as: sys.argv[0]; the path itself by default.
+    Returns:
+        0. The module stays in sys.modules, for threads and exit functions of the program.
+    Raises:
+        UnitFailure: the program ended with another code or an exception, whose whole traceback is
+            then on stderr.
+    """
+    path = path.absolute()
+    shown_as = shown_as or str(path)
+    module = ModuleType("__main__")
+    module.__file__ = str(path)
+    module.__builtins__ = __builtins__  # type: ignore[attr-defined]
+    sys.modules["__main__"] = module
+    sys.argv = [shown_as, *arguments]
+    sys.path.insert(0, str(path.parent))
+    command = [sys.executable, shown_as, *map(shlex.quote, arguments)]
+    try:
+        code = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+        exec(code, module.__dict__)
+    except SystemExit as ended:
+        exit_code = _exit_code(ended)
+        if exit_code != 0:
+            message = ended.code if isinstance(ended.code, str) else "SystemExit"
+            raise command_failure(_SCRIPT_FAILURE, exit_code, message, command) from None
+    except BaseException as error:
+        raise _reported(error, path, command) from error
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return 0
+
+
+def run_command(command: list[str], folder: Path) -> int:
+    """Run a command in `folder` to its end, passing SIGTERM on to it.
+
+    Raises:
+        UnitFailure: it ended with another code than 0 or could not be started.
+    """
+    sys.stdout.flush()
+    try:
+        process = subprocess.Popen(command, cwd=folder)
+    except OSError as error:
+        raise command_failure(_SCRIPT_FAILURE, 126, str(error), command) from error
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        process.send_signal(number)
+
+    before = signal.signal(signal.SIGTERM, pass_on)
+    try:
+        returned = process.wait()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if returned != 0:
+        exit_code = returned if returned > 0 else 128 - returned
+        killed = f"killed by signal {-returned}" if returned < 0 else "the log holds its output"
+        message = f"{command[0]} ended with exit code {exit_code}; {killed}"
+        raise command_failure(_SCRIPT_FAILURE, exit_code, message, command)
+    return 0
+
+
+def become_command(command: list[str]) -> int:
+    """Replace this process by a command, found on PATH; returns only if that is not possible.
+
+    Raises:
+        UnitFailure: there is no such program, or it may not be executed.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        reason = f"{command[0]} could not be started: {error.strerror}."
+        raise UnitFailure(reason, 127 if missing else 126) from error
+
+
+def _exit_code(ended: SystemExit) -> int:
+    if ended.code is None:
+        return 0
+    if isinstance(ended.code, int):
+        return ended.code & 0xFF
+    sys.stderr.write(f"{ended.code}\n")
+    return 1
+
+
+def _reported(error: BaseException, path: Path, command: list[str]) -> UnitFailure:
+    """Show the traceback, from the program's own frames on, and make the failure of it."""
+    own = _from_program(error.__traceback__, str(path))
+    # The program may have set a hook of its own to show what went wrong.
+    sys.excepthook(type(error), error, own)
+    message = "".join(traceback.format_exception_only(error)).strip()
+    frames = traceback.extract_tb(own)
+    where = ""
+    if frames:
+        last = frames[-1]
+        where = f"{last.filename}, line {last.lineno}, in {last.name}: {last.line}"
+    return command_failure(_SCRIPT_FAILURE, 1, message, command, where)
+
+
+def _from_program(trace: TracebackType | None, filename: str) -> TracebackType | None:
+    while trace is not None and trace.tb_frame.f_code.co_filename != filename:
+        trace = trace.tb_next
+    return trace

@@ -1,0 +1,94 @@
+"""Script mode: the user's entry point with hyperparameters as arguments and SM_* around it."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from loopwright.runtime import environment as environments
+from loopwright.runtime import program, source
+from loopwright.runtime.environment import Environment
+from loopwright.runtime.failure import UnitFailure
+
+# torchrun's rendezvous in the toolkit: the first host, this port.
+_TORCH_PORT = 7777
+_UNSUPPORTED = (
+    "sagemaker_mpi_enabled",
+    "sagemaker_parameter_server_enabled",
+    "sagemaker_distributed_dataparallel_enabled",
+    "sagemaker_pytorch_ddp_enabled",
+    "sagemaker_pytorch_xla_multi_worker_enabled",
+    "sagemaker_multi_worker_mirrored_strategy_enabled",
+)
+
+
+def run(environment: Environment, entry: str) -> int:
+    """Run the user's entry point.
+
+    Args:
+        environment: What the platform told this unit.
+        entry: The program, relative to the code folder.
+    Returns:
+        The exit code 0.
+    Raises:
+        UnitFailure: no such program, its requirements cannot be installed, or it failed.
+    """
+    _refuse_unsupported(environment.framework_parameters)
+    tree = environment.tree
+    submitted = environment.hyperparameters.get("sagemaker_submit_directory")
+    submitted = submitted or os.environ.get("SAGEMAKER_SUBMIT_DIRECTORY")
+    folder = source.place(tree, None if submitted is None else str(submitted)).absolute()
+    path = _entry_path(folder, entry)
+    source.satisfy_requirements(folder, tree, ["train"])
+    os.environ.update(environments.variables(environment))
+    os.environ["PYTHONPATH"] = source.search_path(folder)
+    for made in (tree.model, tree.output_files):
+        made.mkdir(parents=True, exist_ok=True)
+    os.chdir(folder)
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    # A process forked from a warm one may have inherited a handler that is not the program's.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    words = environments.arguments(environment.user_hyperparameters)
+    if environment.framework_parameters.get("sagemaker_torch_distributed_enabled"):
+        return program.run_command([*_torchrun(environment), entry, *words], folder)
+    if path.suffix == ".py":
+        return program.run_python(path, words, shown_as=entry)
+    if path.suffix == ".sh":
+        return program.run_command(["/bin/bash", str(path), *words], folder)
+    path.chmod(path.stat().st_mode | 0o100)
+    return program.run_command([str(path), *words], folder)
+
+
+def _entry_path(folder: Path, entry: str) -> Path:
+    path = folder / entry
+    if not path.is_file():
+        there = ", ".join(sorted(found.name for found in folder.iterdir())) or "nothing"
+        raise UnitFailure(
+            f"sagemaker_program is {entry!r}, but {folder} has no such file; it holds {there}."
+        )
+    return path
+
+
+def _refuse_unsupported(parameters: dict[str, Any]) -> None:
+    for name in _UNSUPPORTED:
+        if parameters.get(name):
+            raise UnitFailure(
+                f"The hyperparameter {name} asks for a way of distribution that this runtime does "
+                "not have; use torch_distributed or remove `distribution` from the estimator."
+            )
+
+
+def _torchrun(environment: Environment) -> list[str]:
+    hosts = environment.hosts
+    per_host = environments.gpu_count() or 1
+    rendezvous = ["--standalone"]
+    if len(hosts) > 1:
+        rendezvous = [
+            f"--node_rank={hosts.index(environment.host)}",
+            f"--master_addr={hosts[0]}",
+            f"--master_port={_TORCH_PORT}",
+        ]
+    sizes = [f"--nnodes={len(hosts)}", f"--nproc_per_node={per_host}"]
+    return [sys.executable, "-m", "torch.distributed.run", *sizes, *rendezvous]
