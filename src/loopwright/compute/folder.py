@@ -16,8 +16,8 @@ class UnitFolder:
     """Files of a unit.
 
     - `program.json`: what to run. `base/`: becomes `/opt/ml`; `tmp/`: becomes `/tmp`.
-    - `lock`: held by the shim while it lives. `started`: written once, before the process starts.
-    - `stop.json`: written by rename, asks the shim to stop. `exit.json`: written by rename, the end.
+    - `lock`: held by the shim while it lives. `started`: written once, before the start.
+    - `stop.json`: by rename, asks the shim to stop. `exit.json`: by rename, the end.
     - `metrics.jsonl`: one line a metric seen on the log.
     """
 

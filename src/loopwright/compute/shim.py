@@ -74,7 +74,7 @@ class Shim:
         """Start the process, stream what it says, and return the content of `exit.json`."""
         reader, writer = os.pipe()
         go_reader, go_writer = os.pipe()
-        if self._program.get("memory_bytes"):
+        if self._program.get("memory_bytes") and not self._program.get("memory_unlimited"):
             self._limit = MemoryLimit(self._folder.path.name, int(self._program["memory_bytes"]))
         if self._program.get("sandbox"):
             sandbox.unshare_processes()

@@ -55,7 +55,9 @@ def main(path: str) -> None:
                 _serve_one(listener, [keeper, selector])
 
 
-def _serve_one(listener: socket.socket, inherited: list[socket.socket | selectors.BaseSelector]):
+def _serve_one(
+    listener: socket.socket, inherited: list[socket.socket | selectors.BaseSelector]
+) -> None:
     connection, _ = listener.accept()
     with connection:
         connection.settimeout(5)

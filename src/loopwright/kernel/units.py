@@ -177,7 +177,8 @@ class Supervisor:
     def _discard(self) -> None:
         """Free the disk of units that are over and whose record wants nothing more of them."""
         for row in self._rows(("exited", "lost")):
-            if self._needed(row.record):
+            # A server leaves nothing that its record could still want.
+            if not orjson.loads(row.program).get("serves") and self._needed(row.record):
                 continue
             self._backend.discard(row.id)
             self._end(row)

@@ -113,7 +113,7 @@ def _reported(error: BaseException, path: Path, command: list[str]) -> UnitFailu
     """Show the traceback, from the program's own frames on, and make the failure of it."""
     own = _from_program(error.__traceback__, str(path))
     # The program may have set a hook of its own to show what went wrong.
-    sys.excepthook(type(error), error, own)
+    sys.excepthook(type(error), error.with_traceback(own), own)
     message = "".join(traceback.format_exception_only(error)).strip()
     frames = traceback.extract_tb(own)
     where = ""

@@ -1,0 +1,1 @@
+"""The neighbours of SageMaker that its clients call: identities, roles, images, logs, metrics."""

@@ -1,0 +1,44 @@
+"""Tables of the neighbours: roles and metric points."""
+
+import sqlalchemy as sa
+
+METADATA = sa.MetaData()
+
+ROLES = sa.Table(
+    "roles",
+    METADATA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("role", sa.Text, nullable=False),
+)
+
+METRICS = sa.Table(
+    "metrics",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("region", sa.Text, nullable=False),
+    sa.Column("namespace", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("dimensions", sa.Text, nullable=False),
+    sa.Column("unit", sa.Text, nullable=False, default="None"),
+    sa.UniqueConstraint("region", "namespace", "name", "dimensions", "unit"),
+)
+
+POINTS = sa.Table(
+    "metric_points",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("metric", sa.Integer, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("count", sa.Float, nullable=False),
+    sa.Column("sum", sa.Float, nullable=False),
+    sa.Column("minimum", sa.Float, nullable=False),
+    sa.Column("maximum", sa.Float, nullable=False),
+    sa.Index("metric_points_by_time", "metric", "at"),
+)
+
+READ_LINES = sa.Table(
+    "metric_lines_read",
+    METADATA,
+    sa.Column("unit", sa.Text, primary_key=True),
+    sa.Column("lines", sa.Integer, nullable=False),
+)

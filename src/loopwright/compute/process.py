@@ -1,0 +1,378 @@
+"""The process backend: units as sandboxed processes of this machine.
+
+Nothing of a unit is kept in memory but what can be read again: the folder tells whether it was
+prepared, started, runs or is over. See `compute.folder` for its files.
+"""
+
+import contextlib
+import http.client
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from loopwright.compute import limits, sandbox
+from loopwright.compute.folder import UnitFolder, log_path, unit_folder
+from loopwright.compute.staging import StagingError, give_to
+from loopwright.kernel.records import Observation
+from loopwright.kernel.units import Capacity, Program
+
+LOG = logging.getLogger(__name__)
+PROBE_S: Final = 1.0
+PING_TIMEOUT_S: Final = 2.0
+ZYGOTE_WAIT_S: Final = 0.05
+Stager = Callable[[Program, Path], None]
+
+
+class ProcessBackend:
+    """Runs units below `home/units`. Thread-safe; one per control plane.
+
+    Args:
+        home: Loopwright's home folder.
+        stage: Lays out a program's inputs below a folder; raises StagingError.
+        capacity: What units may occupy; None takes the machine's CPUs and 90 % of its memory.
+        warm: Whether to keep a warm interpreter to fork from.
+    """
+
+    def __init__(
+        self, home: Path, stage: Stager, *, capacity: Capacity | None = None, warm: bool = True
+    ) -> None:
+        self._home = home
+        self._stage = stage
+        self._capacity = capacity or Capacity(
+            float(limits.machine_cpus()), int(limits.machine_memory_bytes() * 0.9)
+        )
+        self.unsandboxed = sandbox.available()
+        self._box = sandbox.hidden_and_visible(home) if self.unsandboxed is None else ((), ())
+        self._pool = ThreadPoolExecutor(4, thread_name_prefix="stage")
+        self._probes = ThreadPoolExecutor(4, thread_name_prefix="probe")
+        self._preparing: set[str] = set()
+        self._ready: dict[str, tuple[bool, float]] = {}
+        self._probing: set[str] = set()
+        self._lock = threading.Lock()
+        self._warm = warm
+        self._zygote: subprocess.Popen[bytes] | None = None
+        self._keeper: socket.socket | None = None
+        self._zygote_lock = threading.Lock()
+        (home / "units").mkdir(parents=True, exist_ok=True)
+
+    def capacity(self) -> Capacity:
+        """CPUs and bytes of memory that units may occupy together."""
+        return self._capacity
+
+    def start(self, unit_id: str, program: Program) -> None:
+        """Prepare and start the unit in the background, unless it was started before."""
+        with self._lock:
+            if unit_id in self._preparing:
+                return
+            self._preparing.add(unit_id)
+        self._pool.submit(self._prepare, unit_id, program)
+
+    def observe(self, unit_id: str, program: Program) -> Observation | None:
+        """What the unit's folder tells; None when it was never started."""
+        folder = unit_folder(self._home, unit_id)
+        end = folder.read("exit.json")
+        if end is None:
+            with self._lock:
+                if unit_id in self._preparing:
+                    return Observation("preparing")
+            started = folder.read("started")
+            if started is None:
+                return None
+            if folder.is_alive():
+                return self._running(unit_id, folder, program, started)
+            end = folder.read("exit.json") or {"lost": True, "ended": time.time()}
+        return self._over(folder, end)
+
+    def stop(self, unit_id: str, grace_s: float) -> None:
+        """Ask the shim to stop the unit; repeatable."""
+        folder = unit_folder(self._home, unit_id)
+        if folder.path.is_dir() and folder.read("stop.json") is None:
+            folder.write("stop.json", {"grace_s": grace_s})
+
+    def discard(self, unit_id: str) -> None:
+        """Remove the unit's folder; its logs lie elsewhere and stay."""
+        folder = unit_folder(self._home, unit_id)
+        # The end is kept until the rest is gone, so that a crash in between restarts nothing.
+        for path in (folder.base, folder.path / "tmp"):
+            _remove_tree(path)
+        _remove_tree(folder.path)
+        self._ready.pop(unit_id, None)
+
+    def close(self) -> None:
+        """Stop preparing and let the warm interpreter go; units run on."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._probes.shutdown(wait=False, cancel_futures=True)
+        if self._keeper is not None:
+            self._keeper.close()
+        if self._zygote is not None:
+            self._zygote.terminate()
+            self._zygote.wait(5)
+
+    def warm_up(self) -> None:
+        """Start the warm interpreter, so that the first job need not wait for it."""
+        if self._warm:
+            with self._zygote_lock:
+                self._ensure_zygote()
+
+    # Starting
+
+    def _prepare(self, unit_id: str, program: Program) -> None:
+        folder = unit_folder(self._home, unit_id)
+        try:
+            if folder.read("started") is None and folder.read("exit.json") is None:
+                if not (folder.path / "prepared").exists():
+                    self._lay_out(folder, program)
+                if folder.read("stop.json") is not None:
+                    folder.write("exit.json", {"exit_code": 143, "ended": time.time()})
+                else:
+                    self._launch(folder)
+        except StagingError as error:
+            folder.write("exit.json", {"staging": str(error), "ended": time.time()})
+        except Exception as error:
+            LOG.exception("unit %s could not be started", unit_id)
+            folder.path.mkdir(parents=True, exist_ok=True)
+            reason = f"InternalServerError: the unit could not be started: {error}"
+            folder.write("exit.json", {"staging": reason, "ended": time.time()})
+        finally:
+            with self._lock:
+                self._preparing.discard(unit_id)
+
+    def _lay_out(self, folder: UnitFolder, program: Program) -> None:
+        """Fill the folder from nothing; repeated from the start after a crash."""
+        if folder.path.exists():
+            _remove_tree(folder.path)
+        (folder.path / "tmp").mkdir(parents=True)
+        folder.base.mkdir()
+        (folder.base / ".loopwright").mkdir()
+        self._stage(program, folder.base)
+        (folder.path / "tmp").chmod(0o1777)
+        if self.unsandboxed is None and os.getuid() == 0:
+            give_to(folder.base, sandbox.NOBODY)
+        log = program["log"]
+        folder.write(
+            "program.json",
+            {
+                **program,
+                "log_path": str(log_path(self._home, log["group"], log["stream"])),
+                "sandbox": self.unsandboxed is None,
+                "hidden": [str(path) for path in self._box[0]],
+                "visible": [str(path) for path in self._box[1]],
+            },
+        )
+        (folder.path / "prepared").touch()
+
+    def _launch(self, folder: UnitFolder) -> None:
+        if self._warm and self._fork(folder.path):
+            return
+        subprocess.Popen(
+            [sys.executable, "-m", "loopwright.compute.shim", str(folder.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=(self._home / "shims.log").open("ab"),
+            start_new_session=True,
+            cwd=self._home,
+        )
+        self._await_start(folder)
+
+    def _await_start(self, folder: UnitFolder) -> None:
+        """Until the shim has the unit, so that nothing is asked to start it in between."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            if (folder.path / "started").exists() or (folder.path / "exit.json").exists():
+                return
+            time.sleep(0.01)
+        LOG.warning("the shim of %s did not start in 30 s; it is tried again", folder.path)
+
+    def _fork(self, path: Path) -> bool:
+        """Have the warm interpreter fork the shim; False when there is none in time."""
+        with self._zygote_lock:
+            if not self._ensure_zygote():
+                return False
+            try:
+                with socket.socket(socket.AF_UNIX) as connection:
+                    connection.settimeout(10)
+                    _connect(connection, self._home / "run" / "zygote.sock")
+                    connection.sendall(f"{path}\n".encode())
+                    answered = connection.recv(16) == b"ok\n"
+            except OSError:
+                LOG.warning("the warm interpreter did not answer; starting cold", exc_info=True)
+                self._end_zygote()
+                return False
+        if answered:
+            self._await_start(UnitFolder(path))
+        return answered
+
+    def _ensure_zygote(self) -> bool:
+        """Start the warm interpreter if there is none, and wait for one that is starting."""
+        if self._zygote is not None and self._zygote.poll() is not None:
+            self._end_zygote()
+        if self._keeper is not None:
+            return True
+        path = self._home / "run" / "zygote.sock"
+        if self._zygote is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            self._zygote = subprocess.Popen(
+                [sys.executable, "-m", "loopwright.compute.zygote", str(path)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=(self._home / "zygote.log").open("ab"),
+                start_new_session=True,
+                cwd=self._home,
+            )
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self._zygote.poll() is None:
+            keeper = socket.socket(socket.AF_UNIX)
+            try:
+                _connect(keeper, path)
+            except OSError:
+                keeper.close()
+                time.sleep(ZYGOTE_WAIT_S)
+                continue
+            self._keeper = keeper
+            return True
+        self._end_zygote()
+        return False
+
+    def _end_zygote(self) -> None:
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None
+        if self._zygote is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._zygote.send_signal(signal.SIGKILL)
+            self._zygote.wait(5)
+            self._zygote = None
+
+    # Observing
+
+    def _running(
+        self, unit_id: str, folder: UnitFolder, program: Program, started: Mapping[str, Any]
+    ) -> Observation:
+        address = ""
+        ready = False
+        if program.get("serves"):
+            address = str(folder.socket.relative_to(self._home))
+            ready = self._probe(unit_id, folder.socket)
+        return Observation(
+            "running",
+            started=started["at"],
+            ready=ready,
+            address=address,
+            metrics=read_metrics(folder),
+        )
+
+    def _over(self, folder: UnitFolder, end: Mapping[str, Any]) -> Observation:
+        started = folder.read("started") or {}
+        code = end.get("exit_code")
+        message = end.get("staging", "")
+        if not message and end.get("out_of_memory"):
+            message = "OutOfMemory: the unit used more memory than its instance type has"
+        if not message and code != 0:
+            message = failure_text(folder)
+        return Observation(
+            "lost" if end.get("lost") else "exited",
+            exit_code=code if code is not None or end.get("lost") else 1,
+            message=message,
+            started=started.get("at"),
+            ended=end.get("ended"),
+            metrics=read_metrics(folder),
+        )
+
+    def _probe(self, unit_id: str, path: Path) -> bool:
+        """The last answer of `/ping`; asks again in the background when it is old."""
+        ready, at = self._ready.get(unit_id, (False, 0.0))
+        old = PROBE_S if ready else 0.05
+        with self._lock:
+            if time.monotonic() - at > old and unit_id not in self._probing:
+                self._probing.add(unit_id)
+                self._probes.submit(self._ask, unit_id, path)
+        return ready
+
+    def _ask(self, unit_id: str, path: Path) -> None:
+        ready = False
+        try:
+            ready = path.exists() and ping(path)
+        finally:
+            self._ready[unit_id] = (ready, time.monotonic())
+            with self._lock:
+                self._probing.discard(unit_id)
+
+
+def ping(path: Path) -> bool:
+    """Whether `GET /ping` on a Unix socket answers 200 within two seconds."""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(PING_TIMEOUT_S)
+            _connect(connection, path)
+            connection.sendall(b"GET /ping HTTP/1.1\r\nHost: unit\r\nConnection: close\r\n\r\n")
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            return answer.status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def read_metrics(folder: UnitFolder) -> dict[str, list[float]]:
+    """The last value and time of each metric that the shim saw."""
+    found: dict[str, list[float]] = {}
+    for name, value, at in metric_points(folder):
+        found[name] = [value, at]
+    return found
+
+
+def metric_points(folder: UnitFolder, start: int = 0) -> list[tuple[str, float, float]]:
+    """(name, value, seconds) of every whole line after the first `start` ones."""
+    try:
+        lines = (folder.path / "metrics.jsonl").read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    return [tuple(orjson.loads(line)) for line in lines[start:-1]]
+
+
+def failure_text(folder: UnitFolder) -> str:
+    """What the unit wrote to `output/failure`, else the last lines of its log."""
+    path = folder.base / "output" / "failure"
+    try:
+        if path.is_file() and not path.is_symlink():
+            with path.open("rb") as stream:
+                return stream.read(4096).decode("utf-8", "replace").strip()
+    except OSError:
+        LOG.warning("%s could not be read", path)
+    program = folder.read("program.json") or {}
+    try:
+        with open(program["log_path"], "rb") as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - 4096))
+            tail = stream.read().decode("utf-8", "replace").splitlines()[-5:]
+    except (OSError, KeyError):
+        return ""
+    return "\n".join(line.partition("\t")[2] for line in tail)
+
+
+def _connect(connection: socket.socket, path: Path) -> None:
+    """Connect to a Unix socket, by its folder's handle when the path is too long for one."""
+    if len(str(path)) < 100:
+        connection.connect(str(path))
+        return
+    handle = os.open(path.parent, os.O_PATH | os.O_CLOEXEC)
+    try:
+        connection.connect(f"/proc/self/fd/{handle}/{path.name}")
+    finally:
+        os.close(handle)
+
+
+def _remove_tree(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)

@@ -1,0 +1,85 @@
+"""Image URIs of the AWS catalogue, mapped to the runtimes of Loopwright.
+
+Account and region of a URI do not matter: the repository's name and the tag decide. Source of the
+names: the image URI files of the sagemaker SDK.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from loopwright.wire.errors import ApiError
+
+URI: Final = re.compile(
+    r"(?:(?P<host>[A-Za-z0-9.-]+(?::\d+)?)/)?(?P<repository>[a-z0-9._/-]+)"
+    r"(?::(?P<tag>[\w.-]+))?(?:@sha256:[0-9a-f]{64})?"
+)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What an image of the catalogue runs on here.
+
+    Attributes:
+        name: Of the runtime: `sklearn`, `xgboost`, `pytorch` or `python`.
+        builtin: Whether the image has an algorithm of its own besides script mode.
+        module: What must be importable; a missing one is named in the refusal.
+        note: One line for `loopwright images`.
+    """
+
+    name: str
+    builtin: bool
+    module: str
+    note: str
+
+
+SKLEARN: Final = Runtime("sklearn", False, "sklearn", "script mode")
+XGBOOST: Final = Runtime("xgboost", True, "xgboost", "built-in algorithm and script mode")
+PYTORCH: Final = Runtime("pytorch", False, "torch", "script mode")
+PYTHON: Final = Runtime("python", False, "numpy", "script mode and processing")
+
+REPOSITORIES: Final[dict[str, Runtime]] = {
+    "sagemaker-scikit-learn": SKLEARN,
+    "sagemaker-xgboost": XGBOOST,
+    "xgboost": XGBOOST,
+    "pytorch-training": PYTORCH,
+    "pytorch-inference": PYTORCH,
+    "sagemaker-pytorch": PYTORCH,
+    "sagemaker-base-python": PYTHON,
+    "sagemaker-data-science": PYTHON,
+}
+
+
+def runtime_of(image: str, member: str) -> Runtime:
+    """The runtime that an image URI maps to.
+
+    Args:
+        member: The request member that holds the URI, for the refusal.
+
+    Raises:
+        ApiError: `ValidationException` for a URI that is none, or an image that needs a container
+            engine, which this version does not drive.
+    """
+    match = URI.fullmatch(image)
+    if match is None:
+        raise ApiError(
+            "ValidationException",
+            f"{member} is {image!r}; it must be an image URI such as "
+            "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3.",
+        )
+    found = REPOSITORIES.get(match["repository"].rsplit("/", 1)[-1])
+    if found is None:
+        known = ", ".join(sorted(REPOSITORIES))
+        raise ApiError(
+            "ValidationException",
+            f"{member} is {image!r}: Loopwright has no runtime for the repository "
+            f"{match['repository']!r}, and images of one's own need a container engine, which the "
+            f"process backend does not drive. Runtimes are there for: {known}.",
+        )
+    return found
+
+
+def catalogue() -> Iterator[tuple[str, Runtime]]:
+    """Every repository name with its runtime, for `loopwright images`."""
+    yield from sorted(REPOSITORIES.items())

@@ -1,0 +1,87 @@
+"""Parts of unit programs that training, processing and hosting share."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+
+from loopwright.wire.errors import ApiError, validation
+
+INTERFACE: Final = "lo"
+REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION", "SAGEMAKER_REGION")
+SOURCE_PATH: Final = ".loopwright/sourcedir.tar.gz"
+
+
+def resource_config(host: str, hosts: Sequence[str], instance_type: str) -> dict[str, Any]:
+    """`resourceconfig.json` of one host of a job."""
+    return {
+        "current_host": host,
+        "current_instance_type": instance_type,
+        "current_group_name": "homogeneousCluster",
+        "hosts": list(hosts),
+        "instance_groups": [
+            {
+                "instance_group_name": "homogeneousCluster",
+                "instance_type": instance_type,
+                "hosts": list(hosts),
+            }
+        ],
+        "network_interface_name": INTERFACE,
+    }
+
+
+def host_names(count: int) -> list[str]:
+    """`algo-1` … `algo-N`."""
+    return [f"algo-{number}" for number in range(1, count + 1)]
+
+
+def decoded(text: str) -> str:
+    """A hyperparameter's value without the JSON quotes that framework estimators put around it."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+    return value if isinstance(value, str) else text
+
+
+def source_input(uri: str) -> dict[str, Any]:
+    """The input that lays out a `sourcedir.tar.gz` for the runtime."""
+    return {"type": "object", "uri": uri, "path": SOURCE_PATH}
+
+
+def common_environment(
+    runtime: str, region: str, cpus: float, extra: Mapping[str, str]
+) -> dict[str, str]:
+    """Variables of every unit: runtime, region, threads, then the request's own."""
+    threads = str(max(1, int(cpus)))
+    found = {
+        "LOOPWRIGHT_RUNTIME": runtime,
+        "LOOPWRIGHT_CPUS": threads,
+        "OMP_NUM_THREADS": threads,
+        **dict.fromkeys(REGION_VARIABLES, region),
+    }
+    return found | dict(extra)
+
+
+def failed_reason(code: int | None, message: str) -> str:
+    """`FailureReason` of a unit that ended badly: AWS's prefix, then the unit's own words."""
+    if message.startswith(("ClientError", "InternalServerError")):
+        return message[:1024]
+    exit_code = f", exit code: {code}" if code is not None else ""
+    text = message or "the process ended without a word"
+    return f"AlgorithmError: {text}{exit_code}"[:1024]
+
+
+def check_uri(uri: str, member: str) -> None:
+    """Refuse an address that is no `s3://BUCKET/…`.
+
+    Raises:
+        ApiError: `ValidationException` naming the member.
+    """
+    if not uri.startswith("s3://") or not uri[5:].strip("/"):
+        raise validation(f"{member} is {uri!r}; it must be an address s3://BUCKET/PREFIX.")
+
+
+def refuse(member: str, value: Any, why: str) -> ApiError:
+    """The refusal, by name, of a field that would change the outcome and is not supported."""
+    return validation(f"{member} is {value!r}, which Loopwright does not support: {why}")

@@ -1,0 +1,131 @@
+"""What the API offers of hosting, and what it refuses by name."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from loopwright.contract.images import runtime_of
+from loopwright.contract.instances import Machine
+from loopwright.contract.programs import refuse
+from loopwright.hosting.plan import endpoint_planner
+from loopwright.kernel.kinds import DELETING, Kind, Lookup
+from loopwright.kernel.records import Record
+from loopwright.wire.errors import validation
+
+MISSING: Final = ("ValidationException", 'Could not find {kind} "{arn}".')
+TAKEN: Final = ("ValidationException", 'Cannot create already existing {kind} "{arn}".')
+
+
+def hosting_kinds(machine: Machine) -> list[Kind]:
+    """The kinds of this room."""
+    return [
+        Kind("Model", arn="model", check=_check_model, missing=MISSING, taken=TAKEN),
+        Kind(
+            "EndpointConfig",
+            arn="endpoint-config",
+            check=_check_config,
+            missing=MISSING,
+            taken=TAKEN,
+            spec_defaults={},
+        ),
+        Kind(
+            "Endpoint",
+            arn="endpoint",
+            state="EndpointStatus",
+            initial_status=_initial,
+            planner=endpoint_planner(machine),
+            check=_check_endpoint,
+            present=_present_endpoint,
+            missing=MISSING,
+            taken=TAKEN,
+        ),
+    ]
+
+
+def containers_of(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The containers of a model, one for all but inference pipelines."""
+    if model.get("PrimaryContainer"):
+        return [model["PrimaryContainer"]]
+    return list(model.get("Containers", ()))
+
+
+def _check_model(spec: Mapping[str, Any], lookup: Lookup) -> None:
+    containers = containers_of(spec)
+    if not containers:
+        raise validation("Give PrimaryContainer, or Containers for an inference pipeline.")
+    if spec.get("PrimaryContainer") and spec.get("Containers"):
+        raise validation("Give PrimaryContainer or Containers, not both.")
+    if len(containers) > 1:
+        raise refuse("Containers", f"{len(containers)} containers", "use one PrimaryContainer.")
+    container = containers[0]
+    if container.get("Mode", "SingleModel") != "SingleModel":
+        raise refuse("Mode", container["Mode"], "use one endpoint for each model.")
+    for member in ("ModelPackageName", "AdditionalModelDataSources", "InferenceSpecificationName"):
+        if container.get(member):
+            raise refuse(member, container[member], "give Image and ModelDataUrl.")
+    if not container.get("Image"):
+        raise validation("Image is missing; give an image URI.")
+    runtime_of(container["Image"], "Image")
+    source = container.get("ModelDataSource")
+    if source:
+        _check_object(source["S3DataSource"]["S3Uri"], lookup)
+    elif container.get("ModelDataUrl"):
+        _check_object(container["ModelDataUrl"], lookup)
+
+
+def _check_object(uri: str, lookup: Lookup) -> None:
+    if not uri.startswith("s3://"):
+        raise validation(f"ModelDataUrl is {uri!r}; it must be an address s3://BUCKET/KEY.")
+    if not lookup.object_exists(uri):
+        raise validation(
+            f"Could not find model data at {uri}: no such object; check that the training job "
+            "wrote to /opt/ml/model and completed."
+        )
+
+
+def _check_config(spec: Mapping[str, Any], lookup: Lookup) -> None:
+    for member in ("AsyncInferenceConfig", "ExplainerConfig", "ShadowProductionVariants",
+                   "CrossRegionTrafficConfig"):  # fmt: skip
+        if spec.get(member):
+            raise refuse(member, "given", "only real-time production variants are served.")
+    if spec.get("DataCaptureConfig", {}).get("EnableCapture"):
+        raise refuse("DataCaptureConfig.EnableCapture", True, "set it to false.")
+    names: set[str] = set()
+    for variant in spec["ProductionVariants"]:
+        name = variant["VariantName"]
+        if name in names:
+            raise validation(f"ProductionVariants has {name!r} twice; variant names are unique.")
+        names.add(name)
+        _check_variant(variant, lookup)
+    if sum(float(v.get("InitialVariantWeight", 1.0)) for v in spec["ProductionVariants"]) <= 0:
+        raise validation("The sum of InitialVariantWeight must be above 0.")
+
+
+def _check_variant(variant: Mapping[str, Any], lookup: Lookup) -> None:
+    for member in ("ServerlessConfig", "ManagedInstanceScaling", "InstancePools",
+                   "CoreDumpConfig", "CapacityReservationConfig"):  # fmt: skip
+        if variant.get(member):
+            raise refuse(f"ProductionVariants.{member}", "given", "use InitialInstanceCount.")
+    strategy = variant.get("RoutingConfig", {}).get("RoutingStrategy", "RANDOM")
+    if strategy not in ("RANDOM", "LEAST_OUTSTANDING_REQUESTS"):
+        raise refuse("RoutingStrategy", strategy, "use RANDOM or LEAST_OUTSTANDING_REQUESTS.")
+    model = variant.get("ModelName")
+    if not model:
+        raise validation("ProductionVariants.ModelName is missing.")
+    if not variant.get("InstanceType"):
+        raise validation("ProductionVariants.InstanceType is missing.")
+    if lookup.record("Model", model) is None:
+        raise validation(f'Could not find model "{model}".')
+
+
+def _check_endpoint(spec: Mapping[str, Any], lookup: Lookup) -> None:
+    name = spec["EndpointConfigName"]
+    if lookup.record("EndpointConfig", name) is None:
+        raise validation(f'Could not find endpoint configuration "{name}".')
+
+
+def _initial(spec: Mapping[str, Any], _now: float) -> Mapping[str, Any]:
+    return {"EndpointStatus": "Creating", "EndpointConfigName": spec["EndpointConfigName"]}
+
+
+def _present_endpoint(record: Record, _lookup: Lookup) -> Mapping[str, Any]:
+    return {"EndpointStatus": "Deleting"} if record.status.get(DELETING) else {}

@@ -1,0 +1,185 @@
+"""A request that is the control plane's: passed on as it comes, its answer passed back.
+
+Bodies stream in both directions with back-pressure. Each request has its own connection, which
+the control plane closes after its answer, so the end of an answer needs no second parser.
+"""
+
+import asyncio
+import time
+from typing import Final, Protocol
+
+from loopwright.router.invoke import error_response
+from loopwright.wire.errors import ApiError
+
+RETURN_WAIT_S: Final = 8.0
+BUFFER_BYTES_MAX: Final = 1_048_576
+HOP_HEADERS: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length"})
+
+
+class Side(Protocol):
+    """What the passing needs of the client's connection."""
+
+    def write(self, chunk: bytes) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def close(self) -> None: ...
+    def passed(self, keep: bool) -> None: ...
+
+
+class Passing(asyncio.Protocol):
+    """One request on its way to the control plane and back."""
+
+    def __init__(
+        self, client: Side, address: str, method: str, url: bytes, headers: dict[str, str]
+    ) -> None:
+        self._client = client
+        self._address = address
+        self._chunked = "chunked" in headers.get("transfer-encoding", "").lower()
+        self._length = headers.get("content-length")
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray(_head(method, url, headers, self._chunked))
+        self._answer_head = b""
+        self._head_done = False
+        self._any_answer = False
+        self._keep = True
+        self._gone = False
+        self._paused = False
+        self.request_done = False
+        self._task = asyncio.get_running_loop().create_task(self._connect())
+
+    # From the client
+
+    def body(self, chunk: bytes) -> None:
+        if self._chunked:
+            chunk = f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n"
+        self._send(chunk)
+
+    def end(self, keep: bool) -> None:
+        self.request_done = True
+        self._keep = keep
+        if self._chunked:
+            self._send(b"0\r\n\r\n")
+
+    def client_gone(self) -> None:
+        self._gone = True
+        self._task.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def pause_answer(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_answer(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _send(self, chunk: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(chunk)
+            return
+        self._buffer += chunk
+        if len(self._buffer) > BUFFER_BYTES_MAX:
+            self._client.pause()
+
+    # To the control plane
+
+    async def _connect(self) -> None:
+        """Connect; while the control plane starts again, wait for it a little."""
+        loop = asyncio.get_running_loop()
+        deadline = time.monotonic() + RETURN_WAIT_S
+        while True:
+            try:
+                await loop.create_unix_connection(lambda: self, self._address)
+                return
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    self._unavailable(error)
+                    return
+                await asyncio.sleep(0.05)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        if self._gone:
+            transport.abort()
+            return
+        transport.write(bytes(self._buffer))
+        self._buffer.clear()
+        self._client.resume()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+        self._client.pause()
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._client.resume()
+
+    def data_received(self, data: bytes) -> None:
+        self._any_answer = True
+        if self._head_done:
+            self._client.write(data)
+            return
+        self._answer_head += data
+        while not self._head_done:
+            end = self._answer_head.find(b"\r\n\r\n")
+            if end < 0:
+                return
+            head, rest = self._answer_head[: end + 4], self._answer_head[end + 4 :]
+            if head.startswith(b"HTTP/1.1 100"):
+                self._client.write(head)
+                self._answer_head = rest
+                continue
+            self._head_done = True
+            self._client.write(self._rewritten(head) + rest)
+
+    def _rewritten(self, head: bytes) -> bytes:
+        """The answer's head without the word that ends only our own connection."""
+        lines = head[:-4].split(b"\r\n")
+        kept = [line for line in lines if not line.lower().startswith(b"connection:")]
+        framed = any(
+            line.lower().startswith((b"content-length:", b"transfer-encoding:")) for line in kept
+        )
+        status = lines[0].split(b" ", 2)[1]
+        if not framed and status not in (b"204", b"304"):
+            self._keep = False
+        if not self.request_done:
+            # Answered before the body was read: the rest of the body is not wanted.
+            self._keep = False
+        if not self._keep:
+            kept.append(b"connection: close")
+        return b"\r\n".join(kept) + b"\r\n\r\n"
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._gone:
+            return
+        if self._head_done:
+            if error is not None:
+                self._client.close()
+                return
+            self._client.passed(self._keep)
+            return
+        self._unavailable(error)
+
+    def _unavailable(self, error: Exception | None) -> None:
+        """No answer: the client may repeat the request when the control plane is back."""
+        text = (
+            "Loopwright's control plane does not answer; it may be starting again. "
+            "Endpoints go on serving. Start it with `loopwright serve`."
+        )
+        self._client.write(error_response(ApiError("ServiceUnavailable", text, 503)))
+        self._client.close()
+
+
+def _head(method: str, url: bytes, headers: dict[str, str], chunked: bool) -> bytes:
+    lines = [f"{method} ".encode() + url + b" HTTP/1.1"]
+    for name, value in headers.items():
+        if name not in HOP_HEADERS:
+            lines.append(f"{name}: {value}".encode("latin-1"))
+    if chunked:
+        lines.append(b"transfer-encoding: chunked")
+    elif "content-length" in headers:
+        lines.append(f"content-length: {headers['content-length']}".encode())
+    lines.append(b"connection: close\r\n\r\n")
+    return b"\r\n".join(lines)

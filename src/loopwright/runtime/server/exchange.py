@@ -1,0 +1,97 @@
+"""One request and its answer, as the connection, the turns and the model see them."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from loopwright.runtime.server.connection import Connection
+
+JSON = "application/json"
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+_MEDIA: dict[bytes, str] = {}
+_MEDIA_MAX = 256
+
+
+class RequestRefused(Exception):
+    """The request cannot be answered as it is; becomes this status and sentence."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
+
+
+@dataclass(slots=True)
+class Answer:
+    """What goes back: status, body, its type, and further headers (names in lower case)."""
+
+    status: int
+    body: bytes
+    content_type: str
+    headers: dict[str, str] | None = None
+
+
+class Exchange:
+    """A request, complete, and the bytes of its answer once there are some.
+
+    Attributes:
+        connection: Where the answer goes.
+        headers: By lower-case name.
+        body: The request's body.
+        keep_alive: Whether the connection stays open after the answer.
+        wire: The answer's bytes, None until answered.
+    """
+
+    __slots__ = ("body", "connection", "headers", "keep_alive", "wire")
+
+    def __init__(
+        self, connection: "Connection", headers: dict[bytes, bytes], body: bytes, keep_alive: bool
+    ) -> None:
+        self.connection = connection
+        self.headers = headers
+        self.body = body
+        self.keep_alive = keep_alive
+        self.wire: bytes | None = None
+
+    def header(self, name: bytes) -> str:
+        """One header's value, empty if it is missing."""
+        return self.headers.get(name, b"").decode("latin-1")
+
+
+def media_type(value: bytes | None) -> str:
+    """The media type without parameters, in lower case: `Text/CSV; charset=x` -> `text/csv`."""
+    if not value:
+        return ""
+    found = _MEDIA.get(value)
+    if found is None:
+        found = value.partition(b";")[0].strip().lower().decode("latin-1")
+        # Bounded, because clients choose the keys.
+        if len(_MEDIA) < _MEDIA_MAX:
+            _MEDIA[value] = found
+    return found
+
+
+def render(answer: Answer, keep_alive: bool) -> bytes:
+    """The answer as HTTP/1.1."""
+    body = answer.body
+    if answer.status == 200 and keep_alive and not answer.headers:
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: {answer.content_type}\r\n"
+        return f"{head}content-length: {len(body)}\r\n\r\n".encode("latin-1") + body
+    lines = [f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, 'Unknown')}"]
+    if answer.content_type:
+        lines.append(f"content-type: {_one_line(answer.content_type)}")
+    for name, value in (answer.headers or {}).items():
+        lines.append(f"{_one_line(name)}: {_one_line(value)}")
+    if not keep_alive:
+        lines.append("connection: close")
+    if answer.status == HTTPStatus.NO_CONTENT:
+        # A 204 has neither body nor length.
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+    lines.append(f"content-length: {len(body)}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace") + body
+
+
+def _one_line(text: str) -> str:
+    # A line break in a value from user code would begin a header of its own.
+    return text.replace("\r", " ").replace("\n", " ")

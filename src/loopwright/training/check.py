@@ -1,0 +1,128 @@
+"""What CreateTrainingJob refuses beyond the model's own constraints."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from loopwright.contract.images import runtime_of
+from loopwright.contract.programs import check_uri, decoded, refuse
+from loopwright.kernel.kinds import Lookup
+from loopwright.wire.errors import validation
+
+UNSUPPORTED: Final = {
+    "ServerlessJobConfig": "serverless training needs AWS's own fleet; use ResourceConfig",
+    "SessionChainingConfig": "sessions of AWS identities have no counterpart here",
+    "MlflowConfig": "no MLflow tracking server is attached",
+    "ModelPackageConfig": "there is no model registry yet; register the artifact yourself",
+}
+
+
+def check_training(spec: Mapping[str, Any], lookup: Lookup) -> None:
+    """Refuse a training job that could not run as asked.
+
+    Raises:
+        ApiError: `ValidationException` naming the member, its value and the way out.
+    """
+    for member, why in UNSUPPORTED.items():
+        if spec.get(member):
+            raise refuse(member, spec[member], why)
+    _check_algorithm(spec)
+    _check_resources(spec)
+    check_uri(spec["OutputDataConfig"]["S3OutputPath"], "OutputDataConfig.S3OutputPath")
+    names: set[str] = set()
+    for channel in spec.get("InputDataConfig", ()):
+        name = channel["ChannelName"]
+        if name in names:
+            raise validation(f"InputDataConfig has the channel {name!r} twice; names are unique.")
+        names.add(name)
+        _check_channel(channel, spec, lookup)
+    source = decoded(spec.get("HyperParameters", {}).get("sagemaker_submit_directory", ""))
+    if source.startswith("s3://") and not lookup.object_exists(source):
+        raise validation(f"HyperParameters.sagemaker_submit_directory: no object {source}.")
+    checkpoints = spec.get("CheckpointConfig")
+    if checkpoints:
+        check_uri(checkpoints["S3Uri"], "CheckpointConfig.S3Uri")
+        path = checkpoints.get("LocalPath", "/opt/ml/checkpoints")
+        if not path.startswith("/opt/ml/"):
+            raise refuse("CheckpointConfig.LocalPath", path, "it must lie below /opt/ml.")
+
+
+def _check_algorithm(spec: Mapping[str, Any]) -> None:
+    algorithm = spec.get("AlgorithmSpecification")
+    if not algorithm:
+        raise validation("AlgorithmSpecification is missing; give TrainingImage.")
+    if algorithm.get("AlgorithmName"):
+        raise refuse(
+            "AlgorithmSpecification.AlgorithmName",
+            algorithm["AlgorithmName"],
+            "algorithm resources are not served; give TrainingImage.",
+        )
+    if not algorithm.get("TrainingImage"):
+        raise validation("AlgorithmSpecification.TrainingImage is missing; give an image URI.")
+    runtime_of(algorithm["TrainingImage"], "AlgorithmSpecification.TrainingImage")
+    _check_mode(algorithm["TrainingInputMode"], "AlgorithmSpecification.TrainingInputMode")
+    for metric in algorithm.get("MetricDefinitions", ()):
+        try:
+            re.compile(metric["Regex"])
+        except re.error as error:
+            raise validation(
+                f"MetricDefinitions {metric['Name']!r}: {metric['Regex']!r} is no regular "
+                f"expression: {error}."
+            ) from None
+
+
+def _check_mode(mode: str, member: str) -> None:
+    if mode == "Pipe":
+        raise refuse(member, mode, "use File, or FastFile, which starts as quickly here.")
+
+
+def _check_resources(spec: Mapping[str, Any]) -> None:
+    resources = spec.get("ResourceConfig")
+    if not resources:
+        raise validation("ResourceConfig is missing; give InstanceType and InstanceCount.")
+    for member in ("InstanceGroups", "InstancePreferences"):
+        if resources.get(member):
+            raise refuse(
+                f"ResourceConfig.{member}", resources[member], "use InstanceType and InstanceCount."
+            )
+    if not resources.get("InstanceType"):
+        raise validation("ResourceConfig.InstanceType is missing.")
+    stopping = spec.get("StoppingCondition", {})
+    runtime_s, wait_s = stopping.get("MaxRuntimeInSeconds"), stopping.get("MaxWaitTimeInSeconds")
+    if spec.get("EnableManagedSpotTraining") and wait_s is None:
+        raise validation(
+            "MaxWaitTimeInSeconds must be given when EnableManagedSpotTraining is true."
+        )
+    if wait_s is not None and not spec.get("EnableManagedSpotTraining"):
+        raise validation(
+            f"MaxWaitTimeInSeconds is {wait_s}, but it only goes with EnableManagedSpotTraining."
+        )
+    if wait_s is not None and runtime_s is not None and wait_s < runtime_s:
+        raise validation(
+            f"MaxWaitTimeInSeconds is {wait_s}; it must be at least MaxRuntimeInSeconds, "
+            f"{runtime_s}."
+        )
+
+
+def _check_channel(channel: Mapping[str, Any], spec: Mapping[str, Any], lookup: Lookup) -> None:
+    where = f"InputDataConfig {channel['ChannelName']}"
+    source = channel["DataSource"].get("S3DataSource")
+    if source is None:
+        raise refuse(f"{where}.DataSource", "not S3DataSource", "put the data into S3.")
+    if channel.get("InputMode"):
+        _check_mode(channel["InputMode"], f"{where}.InputMode")
+    if source["S3DataType"] not in ("S3Prefix", "ManifestFile"):
+        raise refuse(f"{where}.S3DataType", source["S3DataType"], "use S3Prefix or ManifestFile.")
+    if source.get("HubAccessConfig") or source.get("InstanceGroupNames"):
+        raise refuse(f"{where}.S3DataSource", source, "hubs and instance groups are not served.")
+    if channel.get("RecordWrapperType", "None") != "None":
+        raise refuse(
+            f"{where}.RecordWrapperType", channel["RecordWrapperType"], "give the records as files."
+        )
+    check_uri(source["S3Uri"], f"{where}.S3Uri")
+    if not lookup.object_exists(source["S3Uri"]):
+        raise validation(
+            f'No S3 objects found under S3 URL "{source["S3Uri"]}" given in input data source '
+            f"{channel['ChannelName']}. Please ensure that the bucket exists and that objects "
+            "exist under that S3 prefix."
+        )

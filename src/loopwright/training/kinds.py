@@ -1,0 +1,47 @@
+"""What the API offers of training jobs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from loopwright.contract.instances import Machine
+from loopwright.kernel.kinds import Kind, Lookup
+from loopwright.kernel.records import Record
+from loopwright.training.check import check_training
+from loopwright.training.plan import FINISHED, initial_status, training_planner
+
+
+def training_kinds(machine: Machine) -> list[Kind]:
+    """The kinds of this room."""
+    return [
+        Kind(
+            "TrainingJob",
+            arn="training-job",
+            state="TrainingJobStatus",
+            finished=FINISHED,
+            initial_status=initial_status,
+            planner=training_planner(machine),
+            check=check_training,
+            present=_present,
+            missing=("ResourceNotFound", "Requested resource not found: {name}."),
+            taken=(
+                "ResourceInUse",
+                "Job name must be unique within an AWS account and region, and a job with this "
+                "name already exists ({arn})",
+            ),
+            stop_when=frozenset({"InProgress"}),
+            delete_when=FINISHED,
+            spec_defaults={"StoppingCondition": {"MaxRuntimeInSeconds": 86_400}},
+        )
+    ]
+
+
+def _present(record: Record, _lookup: Lookup) -> Mapping[str, Any]:
+    """Members that clients read without looking whether they are there."""
+    found: dict[str, Any] = {}
+    if "ModelArtifacts" not in record.status:
+        found["ModelArtifacts"] = {"S3ModelArtifacts": ""}
+    output = dict(record.spec["OutputDataConfig"])
+    output.setdefault("KmsKeyId", "")
+    output.setdefault("CompressionType", "GZIP")
+    found["OutputDataConfig"] = output
+    return found

@@ -1,0 +1,132 @@
+"""The unit programs of a training job: one a host, in the form of SageMaker's contract."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from loopwright.contract.images import runtime_of
+from loopwright.contract.instances import Machine
+from loopwright.contract.programs import (
+    SOURCE_PATH,
+    common_environment,
+    decoded,
+    host_names,
+    resource_config,
+    source_input,
+)
+from loopwright.kernel.records import Record
+from loopwright.training.metrics import built_in
+
+LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+FOLDERS = ("model", "output/data", "input/data", "input/config", "checkpoints")
+
+
+def instance_count(spec: Mapping[str, Any]) -> int:
+    """Hosts of a job."""
+    return int(spec["ResourceConfig"].get("InstanceCount") or 1)
+
+
+def programs(record: Record, machine: Machine, attempt: int) -> list[dict[str, Any]]:
+    """What each host of the job runs, by rank."""
+    hosts = host_names(instance_count(record.spec))
+    return [_program(record, machine, hosts, rank, attempt) for rank in range(len(hosts))]
+
+
+def _program(
+    record: Record, machine: Machine, hosts: list[str], rank: int, attempt: int
+) -> dict[str, Any]:
+    spec = record.spec
+    algorithm = spec["AlgorithmSpecification"]
+    runtime = runtime_of(algorithm["TrainingImage"], "TrainingImage")
+    instance_type = spec["ResourceConfig"]["InstanceType"]
+    size = machine.job(instance_type, len(hosts))
+    parameters = spec.get("HyperParameters", {})
+    environment = common_environment(
+        runtime.name,
+        record.region,
+        size.cpus,
+        {
+            "TRAINING_JOB_NAME": record.name,
+            "TRAINING_JOB_ARN": record.arn,
+            **spec.get("Environment", {}),
+        },
+    )
+    inputs = [_channel(channel, rank, len(hosts)) for channel in spec.get("InputDataConfig", ())]
+    source = decoded(parameters.get("sagemaker_submit_directory", ""))
+    if source.startswith("s3://"):
+        inputs.append(source_input(source))
+        environment["LOOPWRIGHT_SOURCE"] = "{base}/" + SOURCE_PATH
+    checkpoints = spec.get("CheckpointConfig")
+    if checkpoints and attempt >= 0:
+        path = checkpoints.get("LocalPath", "/opt/ml/checkpoints").removeprefix("/opt/ml/")
+        inputs.append(
+            {"type": "prefix", "uri": checkpoints["S3Uri"], "path": path, "optional": True}
+        )
+    entry = list(algorithm.get("ContainerEntrypoint", ()))
+    arguments = list(algorithm.get("ContainerArguments", ()))
+    log_epoch = int(record.created * 1000) + attempt
+    return {
+        "verb": "run" if entry else "train",
+        "arguments": [*entry, *arguments],
+        "runtime": runtime.name,
+        "environment": environment,
+        "folders": list(FOLDERS),
+        "files": _config_files(spec, hosts[rank], hosts, instance_type),
+        "inputs": inputs,
+        "cpus": size.cpus,
+        "memory_bytes": size.memory_bytes,
+        "log": {"group": LOG_GROUP, "stream": f"{record.name}/{hosts[rank]}-{log_epoch}"},
+        "metrics": [*algorithm.get("MetricDefinitions", ()), *_own_metrics(runtime, parameters)],
+        "network": not spec.get("EnableNetworkIsolation", False),
+        "hostname": hosts[rank],
+        "hosts": hosts,
+    }
+
+
+def _own_metrics(runtime: Any, parameters: Mapping[str, str]) -> list[dict[str, str]]:
+    """A built-in algorithm's definitions; a script of the user's brings its own."""
+    script = "sagemaker_program" in parameters
+    return [] if script or not runtime.builtin else built_in(runtime.name)
+
+
+def _config_files(
+    spec: Mapping[str, Any], host: str, hosts: list[str], instance_type: str
+) -> dict[str, str]:
+    channels = {
+        channel["ChannelName"]: {
+            "TrainingInputMode": channel.get("InputMode")
+            or spec["AlgorithmSpecification"]["TrainingInputMode"],
+            "S3DistributionType": channel["DataSource"]["S3DataSource"].get(
+                "S3DataDistributionType", "FullyReplicated"
+            ),
+            "RecordWrapperType": channel.get("RecordWrapperType", "None"),
+            **({"ContentType": channel["ContentType"]} if channel.get("ContentType") else {}),
+        }
+        for channel in spec.get("InputDataConfig", ())
+    }
+    documents = {
+        "hyperparameters": spec.get("HyperParameters", {}),
+        "resourceconfig": resource_config(host, hosts, instance_type),
+        "inputdataconfig": channels,
+    }
+    return {
+        f"input/config/{name}.json": orjson.dumps(document).decode()
+        for name, document in documents.items()
+    }
+
+
+def _channel(channel: Mapping[str, Any], rank: int, count: int) -> dict[str, Any]:
+    source = channel["DataSource"]["S3DataSource"]
+    found: dict[str, Any] = {
+        "type": "manifest" if source["S3DataType"] == "ManifestFile" else "prefix",
+        "uri": source["S3Uri"],
+        "path": f"input/data/{channel['ChannelName']}",
+    }
+    if channel.get("CompressionType") == "Gzip":
+        found["gzip"] = True
+    if source.get("S3DataDistributionType") == "ShardedByS3Key":
+        found["shard"] = [rank, count]
+    if channel.get("ShuffleConfig"):
+        found["shuffle_seed"] = channel["ShuffleConfig"]["Seed"]
+    return found
