@@ -120,7 +120,7 @@ def _boost(matrices: list[tuple[Any, str]], settings: Settings, environment: Env
         sys.stdout.write(f"Checkpoint loaded from {found}; resuming from iteration {done}\n")
     if done >= settings.rounds:
         return base
-    booster = xgboost.train(
+    return xgboost.train(
         parameters,
         matrices[0][0],
         num_boost_round=settings.rounds - done,
@@ -130,7 +130,6 @@ def _boost(matrices: list[tuple[Any, str]], settings: Settings, environment: Env
         xgb_model=base,
         verbose_eval=False,
     )
-    return booster
 
 
 def _callbacks(

@@ -255,8 +255,8 @@ def _metric_id(
     known = connection.execute(statement).scalar()
     if known is not None:
         return int(known)
-    statement = sa.insert(METRICS).values(**key).returning(METRICS.c.id)
-    return int(connection.execute(statement).scalar_one())
+    added = sa.insert(METRICS).values(**key).returning(METRICS.c.id)
+    return int(connection.execute(added).scalar_one())
 
 
 def _canonical(dimensions: Dimensions) -> str:

@@ -43,18 +43,30 @@ class ProcessBackend:
         stage: Lays out a program's inputs below a folder; raises StagingError.
         capacity: What units may occupy; None takes the machine's CPUs and 90 % of its memory.
         warm: Whether to keep a warm interpreter to fork from.
+        environment: Variables that every unit gets besides its program's own.
     """
 
     def __init__(
-        self, home: Path, stage: Stager, *, capacity: Capacity | None = None, warm: bool = True
+        self,
+        home: Path,
+        stage: Stager,
+        *,
+        capacity: Capacity | None = None,
+        warm: bool = True,
+        environment: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._home = home
         self._stage = stage
+        self._environment = environment
         self._capacity = capacity or Capacity(
             float(limits.machine_cpus()), int(limits.machine_memory_bytes() * 0.9)
         )
         self.unsandboxed = sandbox.available()
-        self._box = sandbox.hidden_and_visible(home) if self.unsandboxed is None else ((), ())
+        self._box: tuple[tuple[Path, ...], tuple[Path, ...]] = ((), ())
+        if self.unsandboxed is None:
+            hidden, visible = sandbox.hidden_and_visible(home)
+            (home / "client").mkdir(parents=True, exist_ok=True)
+            self._box = (hidden, (*visible, (home / "client").resolve()))
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="stage")
         self._probes = ThreadPoolExecutor(4, thread_name_prefix="probe")
         self._preparing: set[str] = set()
@@ -165,6 +177,7 @@ class ProcessBackend:
             "program.json",
             {
                 **program,
+                "environment": {**self._environment(), **program.get("environment", {})},
                 "log_path": str(log_path(self._home, log["group"], log["stream"])),
                 "sandbox": self.unsandboxed is None,
                 "hidden": [str(path) for path in self._box[0]],

@@ -5,6 +5,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, Protocol
 
@@ -27,6 +28,8 @@ from loopwright.wire.sigv4 import UNSIGNED, Signed
 PIECE_BYTES: Final = 512 * 1024
 OBJECT_BYTES_MAX: Final = 5 * 1024**4
 DOCUMENT_BYTES_MAX: Final = 2 * 1024 * 1024
+
+NUMBER: Final = re.compile(r"[0-9]{1,19}")
 
 Hop = Callable[..., Awaitable[Any]]
 
@@ -61,12 +64,16 @@ class Document:
 class Intake:
     """Checks one body while it passes to a sink. Feed it, then `finish`; not thread-safe.
 
+    Args:
+        has_checksum: Whether a checksum header speaks of this body; that of a completion of an
+            upload speaks of the object.
+
     Raises:
         ApiError: `InvalidDigest`, `InvalidRequest`, `MissingContentLength`, `NotImplemented`:
             the head promises what cannot be checked.
     """
 
-    def __init__(self, request: Request, signed: Signed, sink: Sink) -> None:
+    def __init__(self, request: Request, signed: Signed, sink: Sink, has_checksum: bool = True) -> None:
         headers = request.headers
         self._sink = sink
         payload = signed.payload
@@ -79,7 +86,7 @@ class Intake:
         self._md5 = _md5_of(headers.get("content-md5"))
         self._length = _length_of(headers, is_chunked)
         self._size = 0
-        self._header, self._value = _checksum_of(headers)
+        self._header, self._value = _checksum_of(headers) if has_checksum else (None, None)
         self._hashers: dict[str, Hasher] = {}
         if self._sha256 is not None:
             self._hashers["sha256"] = hashlib.sha256()
@@ -207,7 +214,7 @@ def _length_of(headers: Any, is_chunked: bool) -> int | None:
                 "MissingContentLength", "You must provide x-amz-decoded-content-length.", 411
             )
         return None
-    if not text.isdigit():
+    if not NUMBER.fullmatch(text):
         raise ApiError("InvalidArgument", f"{name} must be a number; it is {text!r}.", 400)
     if int(text) > OBJECT_BYTES_MAX:
         raise ApiError(

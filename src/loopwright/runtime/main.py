@@ -8,6 +8,7 @@ import importlib
 import io
 import os
 import sys
+import traceback
 from collections.abc import Callable
 
 from loopwright.runtime import failure, paths
@@ -42,6 +43,11 @@ def main(argv: list[str]) -> int:
     except failure.UnitFailure as ended:
         failure.write_reason(paths.tree().failure, ended.reason)
         return ended.exit_code
+    except Exception as error:  # noqa: BLE001  # the last place where the reason can be written
+        traceback.print_exc()
+        reason = f"Framework Error: {type(error).__name__}: {error}"
+        failure.write_reason(paths.tree().failure, reason)
+        return 1
 
 
 def _line_by_line() -> None:

@@ -1,0 +1,110 @@
+"""The client set-up: variables and files, all in Loopwright's own home, that point AWS clients here.
+
+The sagemaker SDK gives its STS client a fixed public address, which no variable overrides. The
+set-up closes that gap with a `sitecustomize.py` on PYTHONPATH: it waits for botocore to be
+imported and adds one handler that sends STS requests to AWS_ENDPOINT_URL, as all others go.
+"""
+
+import shlex
+from pathlib import Path
+from typing import Final
+
+from loopwright.compute.folder import write_durably
+from loopwright.keys import KeyFile
+
+SITE: Final = '''\
+"""Written by Loopwright: sends the STS requests of AWS clients to AWS_ENDPOINT_URL."""
+
+import importlib.machinery
+import importlib.util
+import os
+import sys
+from urllib.parse import urlsplit, urlunsplit
+
+
+def _to_loopwright(request, **_):
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_STS") or os.environ.get("AWS_ENDPOINT_URL")
+    parts = urlsplit(request.url)
+    if endpoint and (parts.hostname or "").endswith(".amazonaws.com"):
+        request.headers["Host"] = parts.netloc
+        there = urlsplit(endpoint)
+        request.url = urlunsplit((there.scheme, there.netloc, parts.path, parts.query, ""))
+
+
+class _Waiting:
+    """Finds botocore.handlers as ever, and adds the handler once it is loaded."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "botocore.handlers":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            load = spec.loader.exec_module
+
+            def exec_module(module):
+                load(module)
+                module.BUILTIN_HANDLERS.append(("before-send.sts", _to_loopwright))
+
+            spec.loader.exec_module = exec_module
+        return spec
+
+
+sys.meta_path.insert(0, _Waiting())
+
+# The interpreter looks for one sitecustomize only: run the one that this file stands before.
+_here = os.path.dirname(os.path.abspath(__file__))
+_path = [entry for entry in sys.path if os.path.abspath(entry or ".") != _here]
+_next = importlib.machinery.PathFinder.find_spec("sitecustomize", _path)
+if _next is not None and _next.loader is not None:
+    _next.loader.exec_module(importlib.util.module_from_spec(_next))
+'''
+
+SDK_CONFIG: Final = """\
+SchemaVersion: '1.0'
+SageMaker:
+  PythonSDK:
+    Modules:
+      TelemetryOptOut: true
+"""
+
+
+def write_client(home: Path) -> Path:
+    """Write the client's files; repeatable. Returns their folder."""
+    folder = home / "client"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in (("sitecustomize.py", SITE), ("sagemaker.yaml", SDK_CONFIG)):
+        path = folder / name
+        if not path.exists() or path.read_text() != text:
+            write_durably(path, text.encode())
+    return folder
+
+
+def variables(home: Path, url: str, region: str) -> dict[str, str]:
+    """The variables of a client of this home."""
+    folder = write_client(home)
+    access_key, secret = KeyFile(home / "keys.json").ensure()
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": access_key,
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_REGION": region,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "SAGEMAKER_USER_CONFIG_OVERRIDE": str(folder / "sagemaker.yaml"),
+    }
+
+
+def shell_lines(home: Path, url: str, region: str) -> str:
+    """What `eval` takes in a POSIX shell."""
+    lines = [
+        f"export {name}={shlex.quote(value)}" for name, value in variables(home, url, region).items()
+    ]
+    folder = shlex.quote(str(home / "client"))
+    lines += [
+        f'export PYTHONPATH={folder}"${{PYTHONPATH:+:$PYTHONPATH}}"',
+        'export NO_PROXY="127.0.0.1,localhost${NO_PROXY:+,$NO_PROXY}"',
+        'export no_proxy="$NO_PROXY"',
+        "unset AWS_PROFILE AWS_SESSION_TOKEN AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,45 @@
+"""The settings of a home, each documented in `docs/settings.md`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ACCOUNT_DEFAULT: Final = "123456789012"
+REGION_DEFAULT: Final = "us-east-1"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `loopwright serve` runs with.
+
+    Attributes:
+        home: Folder of all state.
+        host, port: The public address; port 0 takes a free one.
+        database: SQLAlchemy URL; empty for SQLite in the home.
+        objects: Empty for the own object store, or `s3://ACCESS:SECRET@HOST:PORT` of an external
+            one (`s3+http://` without TLS).
+        compute: `process`; units as sandboxed processes of this machine.
+        allow_reset: Whether `POST /loopwright/reset` empties everything.
+        account: Account id of every ARN, 12 digits.
+        region: Region that `loopwright env` tells clients.
+        time_scale: Platform seconds per real second.
+        cpus: CPUs that units may occupy; 0 for the machine's own.
+        warm: Whether a warm interpreter is kept.
+    """
+
+    home: Path
+    host: str = "127.0.0.1"
+    port: int = 8017
+    database: str = ""
+    objects: str = ""
+    compute: str = "process"
+    allow_reset: bool = False
+    account: str = ACCOUNT_DEFAULT
+    region: str = REGION_DEFAULT
+    time_scale: float = 1.0
+    cpus: float = 0.0
+    warm: bool = True
+
+    @property
+    def database_url(self) -> str:
+        return self.database or f"sqlite:///{self.home / 'loopwright.db'}"

@@ -1,0 +1,319 @@
+"""The control plane, put together: store, kinds, engine, units, objects, operations."""
+
+import json
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import orjson
+import sqlalchemy as sa
+
+from loopwright.api import Api
+from loopwright.aws import tables as aws_tables
+from loopwright.aws.identity import iam_operations, sts_operations
+from loopwright.aws.images import ecr_operations
+from loopwright.aws.logs import logs_operations
+from loopwright.aws.metrics import Metrics, cloudwatch_operations
+from loopwright.client import variables
+from loopwright.compute.collect import collector
+from loopwright.compute.folder import unit_folder, write_durably
+from loopwright.compute.process import ProcessBackend, metric_points
+from loopwright.compute.staging import split_uri, stage
+from loopwright.config import Settings
+from loopwright.contract.instances import Machine
+from loopwright.database import Database
+from loopwright.hosting.kinds import hosting_kinds
+from loopwright.hosting.operations import hosting_operations
+from loopwright.kernel.clock import ScaledClock
+from loopwright.kernel.engine import Engine
+from loopwright.kernel.kinds import Kind, Kinds, Lookup
+from loopwright.kernel.records import Record
+from loopwright.kernel.store import Store
+from loopwright.kernel.tables import RECORDS, UNITS
+from loopwright.kernel.units import Capacity, Supervisor
+from loopwright.kernel.verbs import Context, Operation, generic_operations
+from loopwright.keys import KeyFile
+from loopwright.objects.base import Objects
+from loopwright.objects.external import ExternalObjects
+from loopwright.objects.face import S3Face
+from loopwright.objects.store import LocalObjects
+from loopwright.processing.plan import processing_kinds
+from loopwright.router.routes import route_file
+from loopwright.training.kinds import training_kinds
+from loopwright.wire.errors import ApiError
+from loopwright.wire.services import service
+
+LOG = logging.getLogger(__name__)
+BUSY_S: Final = 0.03
+LIVE_S: Final = 0.1
+IDLE_S: Final = 0.5
+
+
+def all_kinds(machine: Machine) -> list[Kind]:
+    """Every kind of every room."""
+    return [*training_kinds(machine), *processing_kinds(machine), *hosting_kinds(machine)]
+
+
+def all_operations(kinds: Kinds, database: Database, home: Path) -> dict[str, dict[str, Operation]]:
+    """Every operation that works, by service and name."""
+    return {
+        "sagemaker": {
+            **generic_operations(kinds, service("sagemaker")),
+            **hosting_operations(),
+        },
+        "sts": sts_operations(),
+        "iam": iam_operations(database),
+        "ecr": ecr_operations(),
+        "logs": logs_operations(home),
+        "cloudwatch": cloudwatch_operations(database),
+    }
+
+
+class ControlPlane:
+    """One per home. `start` begins to plan, `app` answers requests, `close` lets units run on."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        home = settings.home
+        self._url = ""
+        for name in ("run", "routes", "logs"):
+            (home / name).mkdir(parents=True, exist_ok=True)
+        self.clock = ScaledClock(settings.time_scale)
+        self.database = Database(settings.database_url)
+        self.store = Store(self.database)
+        self.keys = KeyFile(home / "keys.json")
+        self.keys.ensure()
+        self.objects, face = _objects(settings, self.database)
+        self.backend = ProcessBackend(
+            home,
+            lambda program, base: stage(self.objects, program, base),
+            capacity=_capacity(settings),
+            warm=settings.warm,
+            environment=self._client_variables,
+        )
+        total = self.backend.capacity()
+        self.kinds = Kinds(
+            all_kinds(Machine(total.cpus, total.memory_bytes)), account=settings.account
+        )
+        self.engine = Engine(
+            self.store, self.kinds, self.clock, {"collect": collector(home, self.objects)}
+        )
+        self.supervisor = Supervisor(self.store, self.backend, self.clock, self.engine.wake)
+        self._metrics = Metrics(self.database)
+        self._stopping = threading.Event()
+        self._pool = ThreadPoolExecutor(4, thread_name_prefix="call")
+        self._threads: list[threading.Thread] = []
+        self._published: dict[str, int] | None = None
+        self._create_tables()
+        own: dict[str, Callable[[], dict[str, Any]]] = {}
+        if settings.allow_reset:
+            own["/loopwright/reset"] = self.reset
+        operations = all_operations(self.kinds, self.database, home)
+        self.app = Api(operations, self.context, face, self.keys, own)
+
+    def _create_tables(self) -> None:
+        self.store.create_tables()
+        aws_tables.METADATA.create_all(self.database.engine)
+        if isinstance(self.objects, LocalObjects):
+            self.objects.create_tables()
+            self.objects.sweep()
+
+    def context(self, region: str) -> Context:
+        """What an operation of a caller in this region runs with."""
+
+        def record(kind: str, name: str) -> Record | None:
+            return self.store.get(region or self.settings.region, kind, name)
+
+        return Context(
+            region=region or self.settings.region,
+            store=self.store,
+            kinds=self.kinds,
+            clock=self.clock,
+            lookup=Lookup(record, self.object_exists),
+            wake=self.engine.wake,
+        )
+
+    def object_exists(self, uri: str) -> bool:
+        """Whether an object, or one below the URI as a prefix, exists."""
+        try:
+            bucket, key = split_uri(uri)
+            if not self.objects.bucket_exists(bucket):
+                return False
+            return next(iter(self.objects.list(bucket, key)), None) is not None
+        except (ApiError, ValueError):
+            return False
+
+    # Running
+
+    def announce(self, url: str) -> None:
+        """The public address is known: units get it as their clients' endpoint."""
+        self._url = url
+
+    def _client_variables(self) -> dict[str, str]:
+        """What lets a unit's own boto3 talk to this Loopwright."""
+        if not self._url:
+            return {}
+        home = self.settings.home
+        found = variables(home, self._url, self.settings.region)
+        return {**found, "PYTHONPATH": str(home / "client")}
+
+    def start(self) -> None:
+        """Begin to plan and to watch units, in threads."""
+        for target in (self._loop, self.backend.warm_up):
+            thread = threading.Thread(target=target, daemon=True, name=target.__name__)
+            thread.start()
+            self._threads.append(thread)
+
+    def close(self) -> None:
+        """Stop planning. Units and the gateway run on."""
+        self._stopping.set()
+        self.engine.wake()
+        for thread in self._threads[:1]:
+            thread.join(10)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self.backend.close()
+        self.database.close()
+
+    def _loop(self) -> None:
+        """Observe, plan, publish, again and again; a fault of one round is no fault of the next."""
+        while not self._stopping.is_set():
+            try:
+                self.step()
+                wait_s = self._pace()
+            except Exception:
+                LOG.exception("a round of the control plane failed; the next one repeats it")
+                wait_s = IDLE_S
+            self.engine.wait(wait_s)
+
+    def step(self) -> None:
+        """One round."""
+        self._take_metrics()
+        self.supervisor.round()
+        self.engine.plan_due()
+        self.engine.run_calls(self._pool)
+        self._publish()
+
+    def _pace(self) -> float:
+        """How long to wait for news: the ends of units bring none."""
+        due = self.store.next_due()
+        if due is not None and due <= self.clock.now():
+            return BUSY_S
+        with self.store.reading() as connection:
+            rows = connection.execute(
+                sa.select(UNITS.c.state, UNITS.c.program).where(
+                    UNITS.c.state.in_(("placed", "preparing", "running"))
+                )
+            ).all()
+        if not rows:
+            return IDLE_S
+        settled = all(row.state == "running" for row in rows)
+        servers = all(b'"serves":true' in row.program.encode() for row in rows)
+        if settled and servers:
+            return IDLE_S / 2
+        return LIVE_S if settled else BUSY_S
+
+    def _publish(self) -> None:
+        """Bring the route files in line with the published documents."""
+        folder = self.settings.home / "routes"
+        documents = self.store.documents("route/")
+        wanted = {
+            route_file(folder, key.removeprefix("route/")).name: (generation, document)
+            for key, (generation, document) in documents.items()
+        }
+        if self._published is None:
+            self._published = {path.name: -1 for path in folder.glob("*.json")}
+        for name, (generation, document) in wanted.items():
+            if self._published.get(name) != generation:
+                content = orjson.dumps({**document, "generation": generation})
+                write_durably(folder / name, content)
+                self._published[name] = generation
+        for name in set(self._published) - set(wanted):
+            (folder / name).unlink(missing_ok=True)
+            del self._published[name]
+
+    def _take_metrics(self) -> None:
+        """Take what the scripts of training jobs printed as metrics into CloudWatch."""
+        statement = (
+            sa.select(UNITS.c.id, RECORDS.c.region, RECORDS.c.name)
+            .join(RECORDS, RECORDS.c.uid == UNITS.c.record)
+            .where(
+                RECORDS.c.kind == "TrainingJob",
+                UNITS.c.state.in_(("running", "exited", "lost")),
+            )
+        )
+        with self.store.reading() as connection:
+            rows = connection.execute(statement).all()
+        for row in rows:
+            folder = unit_folder(self.settings.home, row.id)
+            if not (folder.path / "metrics.jsonl").exists():
+                continue
+            self._metrics.take_unit_points(
+                row.id,
+                row.region,
+                [{"Name": "TrainingJobName", "Value": row.name}],
+                lambda start, folder=folder: metric_points(folder, start),
+            )
+
+    def reset(self) -> dict[str, Any]:
+        """Empty everything: records, units, objects, metrics, logs. For test suites."""
+        with self.store.reading() as connection:
+            rows = connection.execute(sa.select(UNITS.c.id, UNITS.c.program)).all()
+        live = [(row.id, orjson.loads(row.program)) for row in rows]
+        self.store.reset()
+        for unit_id, _ in live:
+            self.backend.stop(unit_id, 0.0)
+        deadline = time.monotonic() + 30
+        for unit_id, program in live:
+            while time.monotonic() < deadline:
+                seen = self.backend.observe(unit_id, program)
+                if seen is None or seen.over:
+                    break
+                time.sleep(0.02)
+            self.backend.discard(unit_id)
+        for table in reversed(aws_tables.METADATA.sorted_tables):
+            self.database.write(lambda c, table=table: c.execute(sa.delete(table)))
+        if isinstance(self.objects, LocalObjects):
+            self.objects.reset()
+        shutil.rmtree(self.settings.home / "logs", ignore_errors=True)
+        self.engine.wake()
+        return {"reset": True, "units": len(live)}
+
+
+def _objects(settings: Settings, database: Database) -> tuple[Objects, S3Face | None]:
+    if not settings.objects:
+        local = LocalObjects(
+            database, settings.home / "objects", account=settings.account, region=settings.region
+        )
+        return local, S3Face(local)
+    parts = urlsplit(settings.objects)
+    scheme = "http" if parts.scheme == "s3+http" else "https"
+    if parts.scheme not in ("s3", "s3+http") or not parts.username or not parts.password:
+        raise ApiError(
+            "ValidationException",
+            f"--objects is {settings.objects!r}; it must be s3://ACCESS:SECRET@HOST[:PORT].",
+        )
+    address = parts.netloc.rpartition("@")[2]
+    external = ExternalObjects(
+        endpoint_url=f"{scheme}://{address}",
+        region=settings.region,
+        access_key=parts.username,
+        secret=parts.password,
+    )
+    return external, None
+
+
+def _capacity(settings: Settings) -> Capacity | None:
+    if not settings.cpus:
+        return None
+    return Capacity(settings.cpus, 2**62)
+
+
+def write_state(home: Path, state: Mapping[str, Any]) -> None:
+    """Tell other commands which process serves this home."""
+    write_durably(home / "run" / "control.json", json.dumps(state).encode())
