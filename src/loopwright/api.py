@@ -19,8 +19,8 @@ from uuid import uuid4
 import orjson
 from botocore.model import OperationModel, ServiceModel
 
-from loopwright.keys import KeyFile
 from loopwright.kernel.verbs import Context, Operation
+from loopwright.keys import KeyFile
 from loopwright.objects.face import S3Face
 from loopwright.wire.dispatch import S3, find_target
 from loopwright.wire.errors import ApiError, validation

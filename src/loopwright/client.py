@@ -1,4 +1,4 @@
-"""The client set-up: variables and files, all in Loopwright's own home, that point AWS clients here.
+"""The client set-up: variables, and files in Loopwright's own home, that point AWS clients here.
 
 The sagemaker SDK gives its STS client a fixed public address, which no variable overrides. The
 set-up closes that gap with a `sitecustomize.py` on PYTHONPATH: it waits for botocore to be
@@ -98,7 +98,8 @@ def variables(home: Path, url: str, region: str) -> dict[str, str]:
 def shell_lines(home: Path, url: str, region: str) -> str:
     """What `eval` takes in a POSIX shell."""
     lines = [
-        f"export {name}={shlex.quote(value)}" for name, value in variables(home, url, region).items()
+        f"export {name}={shlex.quote(value)}"
+        for name, value in variables(home, url, region).items()
     ]
     folder = shlex.quote(str(home / "client"))
     lines += [

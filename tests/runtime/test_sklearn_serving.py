@@ -105,7 +105,7 @@ def test_many_clients_at_once_each_get_their_own(served):
         return found
 
     with ThreadPoolExecutor(32) as pool:
-        answers = sum(pool.map(ask, range(0, 320, 10)), [])
+        answers = [label for found in pool.map(ask, range(0, 320, 10)) for label in found]
     assert answers == model.predict(rows).tolist()
 
 

@@ -92,9 +92,7 @@ def refuse_unsupported(headers: Mapping[str, str]) -> None:
             )
         if name.startswith("x-amz-object-lock-") or name == "x-amz-bucket-object-lock-enabled":
             if value.lower() != "false":
-                raise ApiError(
-                    "InvalidRequest", "Bucket is missing Object Lock Configuration", 400
-                )
+                raise ApiError("InvalidRequest", "Bucket is missing Object Lock Configuration", 400)
         elif "server-side-encryption-customer-" in name or name == "x-amz-write-offset-bytes":
             raise ApiError(
                 "NotImplemented",

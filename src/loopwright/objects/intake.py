@@ -73,7 +73,9 @@ class Intake:
             the head promises what cannot be checked.
     """
 
-    def __init__(self, request: Request, signed: Signed, sink: Sink, has_checksum: bool = True) -> None:
+    def __init__(
+        self, request: Request, signed: Signed, sink: Sink, has_checksum: bool = True
+    ) -> None:
         headers = request.headers
         self._sink = sink
         payload = signed.payload

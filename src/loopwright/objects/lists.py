@@ -164,15 +164,12 @@ def list_multipart_uploads(call: Call) -> Response:
         "MaxUploads": limit,
         "IsTruncated": is_truncated,
         "Uploads": [_upload(call, e, encode) for e in entries if isinstance(e, Upload)],
-        "CommonPrefixes": [
-            {"Prefix": encode(e.decode())} for e in entries if isinstance(e, bytes)
-        ],
+        "CommonPrefixes": [{"Prefix": encode(e.decode())} for e in entries if isinstance(e, bytes)],
     }
     if is_truncated and entries:
         last = entries[-1]
-        is_group = isinstance(last, bytes)
-        result["NextKeyMarker"] = encode(last.decode() if is_group else last.key)
-        result["NextUploadIdMarker"] = "" if is_group else last.id
+        key, upload = (last.key, last.id) if isinstance(last, Upload) else (last.decode(), "")
+        result |= {"NextKeyMarker": encode(key), "NextUploadIdMarker": upload}
     return call.reply(result)
 
 

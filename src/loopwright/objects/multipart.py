@@ -20,7 +20,7 @@ from loopwright.objects.intake import NUMBER, Hop
 from loopwright.objects.names import invalid_argument
 from loopwright.objects.tables import Stored
 from loopwright.objects.uploads import PART_NUMBER_MAX, Upload, Wanted, Whole
-from loopwright.objects.writes import check_source, receive, source_place
+from loopwright.objects.writes import check_source, receive, settle, source_place
 from loopwright.wire.errors import ApiError
 from loopwright.wire.http import Response
 from loopwright.wire.sigv4 import Signed
@@ -66,9 +66,7 @@ def _checksum_type(call: Call, algorithm: str) -> str:
     return kind
 
 
-async def upload_part(
-    call: Call, signed: Signed, body: AsyncIterator[bytes], hop: Hop
-) -> Response:
+async def upload_part(call: Call, signed: Signed, body: AsyncIterator[bytes], hop: Hop) -> Response:
     number, upload_id = part_number(call), call.request.arguments["uploadId"]
     writing, intake, last = await receive(call, signed, body, hop)
 
@@ -85,8 +83,7 @@ async def upload_part(
         headers = {"ETag": quoted(etag)} | encryption_headers(upload.attributes)
         return Response(200, headers | checksum_headers(checksums, ""))
 
-    response: Response = await hop(finish)
-    return response
+    return await settle(call, writing, finish)
 
 
 def _check_algorithm(upload: Upload, checksums: dict[str, str]) -> None:
@@ -161,7 +158,11 @@ def complete_multipart_upload(call: Call) -> Response:
     if size is not None and not NUMBER.fullmatch(size):
         raise invalid_argument("x-amz-mp-object-size", size, "It must be a number of bytes.")
     whole = Whole(
-        {name: call.headers[header_of(name)] for name in ALGORITHMS if header_of(name) in call.headers},
+        {
+            name: call.headers[header_of(name)]
+            for name in ALGORITHMS
+            if header_of(name) in call.headers
+        },
         None if size is None else int(size),
     )
     place = (call.bucket, call.key, call.request.arguments["uploadId"])

@@ -304,9 +304,8 @@ class Uploads:
             ApiError: `NoSuchBucket`.
         """
         low = max(scope.key, scope.prefix)
-        later = sa.or_(
-            UPLOADS.c.key > low, sa.and_(UPLOADS.c.key == low, UPLOADS.c.id > scope.after)
-        )
+        after = scope.after if low == scope.key else ""
+        later = sa.or_(UPLOADS.c.key > low, sa.and_(UPLOADS.c.key == low, UPLOADS.c.id > after))
         query = UPLOADS.select().where(UPLOADS.c.bucket == bucket, UPLOADS.c.done.is_(False), later)
         entries: list[Upload | bytes] = []
         with self._database.read() as connection:

@@ -1,6 +1,7 @@
 """Operations that write, copy, tag and delete objects."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -32,9 +33,7 @@ COPY_BYTES_MAX: Final = 5 * 1024**3
 DELETE_MAX: Final = 1000
 
 
-async def put_object(
-    call: Call, signed: Signed, body: AsyncIterator[bytes], hop: Hop
-) -> Response:
+async def put_object(call: Call, signed: Signed, body: AsyncIterator[bytes], hop: Hop) -> Response:
     key_bytes(call.key)
     attributes = read_attributes(call.headers)
     conditions = write_conditions(call.headers)
@@ -52,8 +51,22 @@ async def put_object(
         headers |= encryption_headers(attributes)
         return Response(200, headers | checksum_headers(checksums, stored.checksum_type))
 
-    response: Response = await hop(finish)
-    return response
+    return await settle(call, writing, finish)
+
+
+async def settle(call: Call, writing: Writing, finish: Callable[[], Response]) -> Response:
+    """Run the end of a write in a thread; a client that leaves meanwhile does not undo it.
+
+    Nothing else may discard the content while `finish` runs: between its place and its row it
+    would be taken from under the row.
+    """
+    future = call.executor.submit(finish)
+    try:
+        return await asyncio.wrap_future(future)
+    except asyncio.CancelledError:
+        if future.cancelled():
+            call.executor.submit(writing.discard)
+        raise
 
 
 async def receive(
@@ -147,21 +160,19 @@ def _merged(source: Stored, given: Attributes, directives: list[str]) -> Attribu
     return Attributes(kept | own, source.attributes.metadata, tags)
 
 
-def _copy(
-    call: Call, source: Stored, attributes: Attributes, directives: list[str]
-) -> Stored:
+def _copy(call: Call, source: Stored, attributes: Attributes, directives: list[str]) -> Stored:
     """Copy a content: by a second name for it, or by reading it where a new hash is due."""
     place = (call.bucket, call.key)
     own = {"x-amz-storage-class", "x-amz-server-side-encryption", "x-amz-tagging"}
-    if place == (source.bucket, source.key) and directives[0] == "COPY":
-        if not own & call.headers.keys() and directives[1] == "COPY":
-            raise ApiError(
-                "InvalidRequest",
-                "This copy request is illegal because it is trying to copy an object to itself "
-                "without changing the object's metadata, storage class, website redirect "
-                "location or encryption attributes.",
-                400,
-            )
+    is_same_place = place == (source.bucket, source.key)
+    if is_same_place and directives == ["COPY", "COPY"] and not own & call.headers.keys():
+        raise ApiError(
+            "InvalidRequest",
+            "This copy request is illegal because it is trying to copy an object to itself "
+            "without changing the object's metadata, storage class, website redirect "
+            "location or encryption attributes.",
+            400,
+        )
     if source.size > COPY_BYTES_MAX:
         raise ApiError(
             "InvalidRequest",

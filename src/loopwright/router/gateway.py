@@ -13,7 +13,7 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httptools
 import orjson
@@ -65,8 +65,8 @@ class Client(asyncio.Protocol):
     # The connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports have the methods of asyncio's, but not its class.
+        self._transport = cast(asyncio.Transport, transport)
         self._gateway.clients.add(self)
         self._expect(IDLE_TIMEOUT_S)
 

@@ -6,7 +6,7 @@ the control plane closes after its answer, so the end of an answer needs no seco
 
 import asyncio
 import time
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from loopwright.router.invoke import error_response
 from loopwright.wire.errors import ApiError
@@ -99,12 +99,12 @@ class Passing(asyncio.Protocol):
                 await asyncio.sleep(0.05)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports have the methods of asyncio's, but not its class.
+        self._transport = cast(asyncio.Transport, transport)
         if self._gone:
-            transport.abort()
+            self._transport.abort()
             return
-        transport.write(bytes(self._buffer))
+        self._transport.write(bytes(self._buffer))
         self._buffer.clear()
         self._client.resume()
 

@@ -6,7 +6,7 @@ the request is told apart (`NeverAccepted`) from one that broke while the model 
 
 import asyncio
 from collections import deque
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httptools
 
@@ -48,8 +48,8 @@ class Connection(asyncio.Protocol):
         self.closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports have the methods of asyncio's, but not its class.
+        self._transport = cast(asyncio.Transport, transport)
 
     def send(self, head: bytes, body: bytes) -> "asyncio.Future[Answer]":
         """Send one request; the future brings its answer."""

@@ -147,9 +147,7 @@ class ChunkedDecoder:
         name, separator, value = line.decode("utf-8", "replace").partition(":")
         name, value = name.strip().lower(), value.strip()
         if not separator or not name or not self._has_trailers:
-            raise ApiError(
-                "MalformedTrailerError", f"{line[:80]!r} is no trailing header.", 400
-            )
+            raise ApiError("MalformedTrailerError", f"{line[:80]!r} is no trailing header.", 400)
         if len(self._trailers) == TRAILERS_MAX or name in self._trailers:
             raise ApiError(
                 "MalformedTrailerError", f"Too many trailing headers, or {name} twice.", 400

@@ -1,0 +1,164 @@
+"""The command `loopwright`. Errors are one sentence with the way out, and exit code 1 or 2."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from loopwright import commands
+from loopwright.config import ACCOUNT_DEFAULT, REGION_DEFAULT, Settings
+from loopwright.server import StartError
+from loopwright.wire.errors import ApiError
+
+HOME_DEFAULT: Final = "~/.loopwright"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a command; the process ends with its exit code."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    arguments.home = Path(arguments.home).expanduser().resolve()
+    try:
+        code = arguments.run(arguments)
+    except (StartError, commands.CommandError) as error:
+        code = _refuse(str(error))
+    except ApiError as error:
+        code = _refuse(error.message)
+    except ClientError as error:
+        code = _refuse(error.response["Error"].get("Message", str(error)))
+    except BotoCoreError as error:
+        code = _refuse(f"{error} Is `loopwright serve --home {arguments.home}` running?")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
+
+
+def _refuse(text: str) -> int:
+    sys.stderr.write(f"loopwright: {text}\n")
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="loopwright",
+        description="SageMaker's whole loop on your own machines, at one URL.",
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--home",
+        default=os.environ.get("LOOPWRIGHT_HOME", HOME_DEFAULT),
+        help=f"folder of all state (default: $LOOPWRIGHT_HOME or {HOME_DEFAULT})",
+    )
+    verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_serve(verbs, common)
+    _add_small(verbs, common)
+    _add_jobs(verbs, common)
+    return parser
+
+
+def _command(verbs, common, name, run, text):  # type: ignore[no-untyped-def]
+    command = verbs.add_parser(name, parents=[common], help=text, description=text)
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_serve(verbs, common) -> None:  # type: ignore[no-untyped-def]
+    serve = _command(verbs, common, "serve", run_serve, "Serve at one URL until it is stopped.")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    serve.add_argument("--port", type=int, default=8017, help="port; 0 takes a free one")
+    serve.add_argument("--database", default="", help="SQLAlchemy URL (default: SQLite in home)")
+    serve.add_argument(
+        "--objects", default="", help="external S3: s3://ACCESS:SECRET@HOST[:PORT], s3+http://…"
+    )
+    serve.add_argument("--compute", default="process", choices=["process"], help="where units run")
+    serve.add_argument(
+        "--allow-reset", action="store_true", help="let POST /loopwright/reset empty everything"
+    )
+    serve.add_argument("--account", default=ACCOUNT_DEFAULT, help="account id of every ARN")
+    serve.add_argument("--region", default=REGION_DEFAULT, help="region that clients are told")
+    serve.add_argument("--time-scale", type=float, default=1.0, help="platform s per real s")
+    serve.add_argument("--cpus", type=float, default=0.0, help="CPUs for units (0: the machine's)")
+    serve.add_argument("--cold", action="store_true", help="keep no warm interpreter")
+
+
+def run_serve(arguments: argparse.Namespace) -> int:
+    """`loopwright serve`."""
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    for name in ("uvicorn", "botocore", "sqlalchemy"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if not arguments.account.isdigit() or len(arguments.account) != 12:
+        raise commands.CommandError(f"--account is {arguments.account!r}; it must be 12 digits.")
+    if not 0 <= arguments.port <= 65_535:
+        raise commands.CommandError(f"--port is {arguments.port}; it must be 0 to 65535.")
+    if arguments.time_scale <= 0:
+        raise commands.CommandError(f"--time-scale is {arguments.time_scale}; it must be above 0.")
+    settings = Settings(
+        home=arguments.home,
+        host=arguments.host,
+        port=arguments.port,
+        database=arguments.database,
+        objects=arguments.objects,
+        compute=arguments.compute,
+        allow_reset=arguments.allow_reset,
+        account=arguments.account,
+        region=arguments.region,
+        time_scale=arguments.time_scale,
+        cpus=arguments.cpus,
+        warm=not arguments.cold,
+    )
+    return commands.serve(settings)
+
+
+def _add_small(verbs, common) -> None:  # type: ignore[no-untyped-def]
+    _command(verbs, common, "env", commands.env, "Print the shell lines that point clients here.")
+    keys = _command(verbs, common, "keys", commands.keys, "Add, list or revoke key pairs.")
+    keys.add_argument("action", choices=["add", "list", "revoke"])
+    keys.add_argument("access_key", nargs="?", help="the key to revoke")
+    for name, run, text in (
+        ("images", commands.images, "List the image repositories that run here."),
+        ("doctor", commands.doctor, "Say what this machine offers, and what is missing."),
+        ("ps", commands.ps, "List what runs: the server, jobs, endpoints, units."),
+    ):
+        command = _command(verbs, common, name, run, text)
+        command.add_argument("--json", action="store_true", help="for machines")
+    demo = _command(verbs, common, "demo", commands.demo, "Train, deploy and predict on real data.")
+    demo.add_argument("--keep", action="store_true", help="leave the server running at the end")
+
+
+def _add_jobs(verbs, common) -> None:  # type: ignore[no-untyped-def]
+    describe = _command(verbs, common, "describe", commands.describe, "Show a job or endpoint.")
+    describe.add_argument("name")
+    describe.add_argument("--json", action="store_true", help="for machines")
+    logs = _command(verbs, common, "logs", commands.logs, "Print the log of a job or endpoint.")
+    logs.add_argument("name")
+    logs.add_argument("-f", "--follow", action="store_true", help="until the job is over")
+    stop = _command(
+        verbs,
+        common,
+        "stop",
+        commands.stop,
+        "Stop a job; without a name, the server and all units.",
+    )
+    stop.add_argument("name", nargs="?")
+    invoke = _command(verbs, common, "invoke", commands.invoke, "Send a body to an endpoint.")
+    invoke.add_argument("name")
+    invoke.add_argument("body", help="the text, @FILE, or - for standard input")
+    invoke.add_argument("--content-type", default="application/json")
+    invoke.add_argument("--accept", default="*/*")
+    invoke.add_argument("--variant", help="a production variant by name")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""What each command does. One function a command: it takes the arguments, returns the exit code."""
+
+from loopwright.commands.demo import demo
+from loopwright.commands.jobs import describe, invoke, logs, ps, stop
+from loopwright.commands.machine import doctor, images
+from loopwright.commands.output import CommandError
+from loopwright.commands.serving import env, keys, serve
+
+__all__ = [
+    "CommandError",
+    "demo",
+    "describe",
+    "doctor",
+    "env",
+    "images",
+    "invoke",
+    "keys",
+    "logs",
+    "ps",
+    "serve",
+    "stop",
+]

@@ -1,0 +1,74 @@
+"""images, doctor: what runs here, and what this machine offers."""
+
+import argparse
+import importlib.util
+import platform
+import resource
+import shutil
+import sqlite3
+import sys
+
+from loopwright.commands.output import say_json, say_table
+from loopwright.compute import limits, sandbox
+from loopwright.contract.images import catalogue
+
+
+def images(arguments: argparse.Namespace) -> int:
+    """The repositories of AWS's catalogue that have a runtime here."""
+    rows = []
+    for repository, runtime in catalogue():
+        installed = importlib.util.find_spec(runtime.module) is not None
+        rows.append((repository, runtime.name, runtime.note, "yes" if installed else "no"))
+    if arguments.json:
+        names = ("repository", "runtime", "note", "installed")
+        say_json([dict(zip(names, row, strict=True)) for row in rows])
+    else:
+        say_table("", ("repository", "runtime", "what", "installed"), rows)
+    return 0
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """Each thing with what it means; exit code 1 when jobs could not run at all."""
+    refused = sandbox.available()
+    limit = limits.MemoryLimit("doctor", 1 << 30)
+    counted = bool(limit._version)
+    limit.remove()
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    rows = [
+        ("python", platform.python_version(), sys.executable),
+        ("cpus", str(limits.machine_cpus()), "jobs queue when they are taken"),
+        ("memory", f"{limits.machine_memory_bytes() / 2**30:.1f} GiB", "90 % for jobs"),
+        ("disk", f"{shutil.disk_usage(arguments.home.anchor).free / 2**30:.0f} GiB free", ""),
+        ("open files", str(files), "more than 1000 is enough for most"),
+        ("sqlite", sqlite3.sqlite_version, "state, unless --database names PostgreSQL"),
+        (
+            "sandbox",
+            "no" if refused else "yes",
+            refused
+            or "jobs see a read-only system, their own files and processes, and nothing else",
+        ),
+        (
+            "memory limits",
+            "control group" if counted else "rlimit",
+            "a job over its limit is killed" if counted else "allocations over the limit fail",
+        ),
+    ]
+    rows += [_module(name, what) for name, what in MODULES]
+    if arguments.json:
+        say_json({name: {"value": value, "meaning": meaning} for name, value, meaning in rows})
+    else:
+        say_table("", ("what", "found", "meaning"), rows)
+    return 0
+
+
+MODULES = (
+    ("sklearn", "scikit-learn scripts and models"),
+    ("xgboost", "the XGBoost algorithm"),
+    ("torch", "PyTorch scripts and models; `make torch` installs it"),
+    ("psycopg", "PostgreSQL as the database"),
+)
+
+
+def _module(name: str, what: str) -> tuple[str, str, str]:
+    found = importlib.util.find_spec(name) is not None
+    return name, "yes" if found else "no", what

@@ -1,0 +1,78 @@
+"""How commands speak: tables and colour in a terminal, plain lines in a pipe, JSON for machines."""
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import orjson
+from botocore.config import Config
+from rich.console import Console
+from rich.table import Table
+
+from loopwright.keys import KeyFile
+
+
+class CommandError(Exception):
+    """A command cannot do what it was asked; the text says why and what to do."""
+
+
+def say(text: str) -> None:
+    """One line on standard output."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def say_json(document: Any) -> None:
+    """A document for machines."""
+    say(orjson.dumps(document, option=orjson.OPT_INDENT_2, default=str).decode())
+
+
+def say_table(title: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table in a terminal, lines with tabs in a pipe."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            say("\t".join(row))
+        return
+    table = Table(*names, title=title or None, title_justify="left")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def moment(seconds: float | datetime | None) -> str:
+    """A time as people read it."""
+    if seconds is None:
+        return "-"
+    when = seconds if isinstance(seconds, datetime) else datetime.fromtimestamp(seconds, UTC)
+    return when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def server_state(home: Path) -> dict[str, Any]:
+    """What the running server wrote about itself.
+
+    Raises:
+        CommandError: none runs, as far as the home tells.
+    """
+    try:
+        return dict(orjson.loads((home / "run" / "control.json").read_bytes()))
+    except FileNotFoundError:
+        raise CommandError(
+            f"No server runs on {home}; start one with `loopwright serve --home {home}`."
+        ) from None
+
+
+def client(home: Path, service: str) -> Any:
+    """A botocore client of this home's server."""
+    state = server_state(home)
+    access_key, secret = KeyFile(home / "keys.json").ensure()
+    return botocore.session.Session().create_client(
+        service,
+        region_name=state["region"],
+        endpoint_url=state["url"],
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret,
+        config=Config(retries={"max_attempts": 2}, proxies={}),
+    )
