@@ -70,8 +70,14 @@ class GatewayProcess:
         with (home / "gateway.log").open("ab") as log:
             position = log.tell()
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "loopwright.router.gateway",
-                 str(home), self._settings.host, str(self.port)],  # fmt: skip
+                [
+                    sys.executable,
+                    "-m",
+                    "loopwright.router.gateway",
+                    str(home),
+                    self._settings.host,
+                    str(self.port),
+                ],  # fmt: skip
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,

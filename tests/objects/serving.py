@@ -1,10 +1,14 @@
 """The face in a real server on a free loopback port, and clients of it."""
 
 import asyncio
+import hashlib
+import http.client
+import re
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -19,7 +23,14 @@ from loopwright.wire.errors import ApiError
 from loopwright.wire.http import Request, Response
 from loopwright.wire.protocols import serialize_error
 from loopwright.wire.services import service
-from loopwright.wire.sigv4 import SignatureError, Signed, verify
+from loopwright.wire.sigv4 import (
+    SignatureError,
+    Signed,
+    _canonical,
+    _signature,
+    signing_key,
+    verify,
+)
 
 KEYS = {"AKIALOOPWRIGHTTEST01": "secret/of+the=tests"}
 ACCESS_KEY, SECRET = next(iter(KEYS.items()))
@@ -133,3 +144,97 @@ def client(url: str, **settings: Any) -> Any:
     return boto3.session.Session().client(
         "s3", endpoint_url=url, config=Config(max_pool_connections=40, **config), **arguments
     )
+
+
+@dataclass
+class Reply:
+    """A response as it stood on the wire; header names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def code(self) -> str:
+        """The S3 code of an error's document."""
+        found = re.search(rb"<Code>([^<]*)</Code>", self.body)
+        return found[1].decode() if found else ""
+
+
+def send(
+    url: str,
+    method: str,
+    path: str,
+    body: bytes = b"",
+    headers: dict[str, str] | None = None,
+    *,
+    payload: str | None = None,
+    query: str = "",
+    encode: Callable[[Signed], bytes] | None = None,
+) -> Reply:
+    """Send a request that is signed by hand, its path exactly as given.
+
+    Args:
+        payload: `x-amz-content-sha256`; None is the body's hash.
+        encode: Makes the body from the head's signature, for signed chunks.
+    """
+    host = url.removeprefix("http://")
+    sent = {"host": host} | {k.lower(): v for k, v in (headers or {}).items()}
+    now = time.gmtime()
+    sent["x-amz-date"] = time.strftime("%Y%m%dT%H%M%SZ", now)
+    sent["x-amz-content-sha256"] = payload or hashlib.sha256(body).hexdigest()
+    date = time.strftime("%Y%m%d", now)
+    names = ";".join(sorted(sent))
+    request = Request(method, path, query, sent)
+    canonical = _canonical(request, query, names, sent["x-amz-content-sha256"], "s3")
+    key = signing_key(SECRET, date, "us-east-1", "s3")
+    scope = f"{date}/us-east-1/s3/aws4_request"
+    signature = _signature(key, sent["x-amz-date"], scope, canonical)
+    sent["authorization"] = (
+        f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/{scope}, SignedHeaders={names}, "
+        f"Signature={signature}"
+    )
+    if encode is not None:
+        body = encode(
+            Signed(
+                ACCESS_KEY,
+                "us-east-1",
+                "s3",
+                sent["x-amz-content-sha256"],
+                key,
+                signature,
+                sent["x-amz-date"],
+                scope,
+            )
+        )
+    return bare(url, method, path, body, sent, query=query)
+
+
+def bare(
+    url: str,
+    method: str,
+    path: str,
+    body: bytes = b"",
+    headers: dict[str, str] | None = None,
+    *,
+    query: str = "",
+) -> Reply:
+    """Send a request exactly as given."""
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
+    try:
+        connection.putrequest(
+            method,
+            path + (f"?{query}" if query else ""),
+            skip_host="host" in (headers or {}),
+            skip_accept_encoding=True,
+        )
+        for name, value in (headers or {}).items():
+            connection.putheader(name, value)
+        if "content-length" not in (headers or {}):
+            connection.putheader("content-length", str(len(body)))
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        lower = {name.lower(): value for name, value in answer.getheaders()}
+        return Reply(answer.status, lower, answer.read())
+    finally:
+        connection.close()

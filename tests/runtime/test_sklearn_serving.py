@@ -25,7 +25,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 parser = argparse.ArgumentParser()
-parser.add_argument("--C", type=float)
+parser.add_argument("-C", type=float)
 parser.add_argument("--kind")
 C = parser.parse_args()
 data = np.loadtxt(os.path.join(os.environ["SM_CHANNEL_TRAIN"], "train.csv"), delimiter=",")

@@ -11,7 +11,10 @@ import pytest
 import xgboost
 
 from loopwright.algorithms import xgboost_hyperparameters as hyperparameters
+from loopwright.algorithms import xgboost_train
 from loopwright.algorithms.errors import CustomerError
+from loopwright.runtime import environment as environments
+from loopwright.runtime.paths import Tree
 
 CSV = {"ContentType": "text/csv", "TrainingInputMode": "File"}
 LIBSVM = {"ContentType": "text/libsvm"}
@@ -214,16 +217,15 @@ def test_wrong_channels_are_the_customers(unit, channels, files, words):
     unit.configure({"num_round": 1}, channels)
     for name, content in files.items():
         unit.write(f"input/data/{name}", content)
-    assert train(unit).returncode == 1
-    assert unit.failure().startswith("ClientError: ")
-    assert words in unit.failure()
+    with pytest.raises(CustomerError, match=re.escape(words)):
+        xgboost_train.train(environments.read(Tree(unit.base)))
 
 
 def test_labels_that_do_not_fit_the_objective_are_the_customers(unit):
     prepare(unit, {"objective": "binary:logistic"})
     assert train(unit).returncode == 1
     assert unit.failure().startswith("ClientError: ")
-    assert "label must be in [0,1]" in unit.failure()
+    assert "the label must be in [0,1] for binary:logistic" in unit.failure()
 
 
 @pytest.mark.parametrize(

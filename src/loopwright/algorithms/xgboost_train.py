@@ -5,6 +5,7 @@ Behaves as algorithm mode of the public sagemaker-xgboost-container on one host.
 
 import json
 import os
+import re
 import signal
 import sys
 import traceback
@@ -25,6 +26,8 @@ from loopwright.runtime.environment import Environment, cpu_count, gpu_count
 from loopwright.runtime.paths import Tree
 
 MODEL_NAME = "xgboost-model"
+# Time and place in XGBoost's source, before what it has to say.
+_WHERE = re.compile(r"^\[[\d:]+\] \S+: (Check failed: [^:]*: )?")
 # What XGBoost says when labels or parameters do not fit: the user's to mend.
 _CUSTOMER_WORDS = (
     "label must be",
@@ -64,12 +67,13 @@ def train(environment: Environment) -> None:
         )
     tables = _read_channels(environment, settings)
     columns = max(table.features.shape[1] for table in tables.values())
-    matrices = [(table.matrix(columns), name) for name, table in tables.items()]
-    sys.stdout.write(f"Train matrix has {matrices[0][0].num_row()} rows and {columns} columns\n")
+    _check_labels(tables, settings)
+    sys.stdout.write(f"Train matrix has {len(tables['train'].labels)} rows and {columns} columns\n")
     try:
+        matrices = [(table.matrix(columns), name) for name, table in tables.items()]
         booster = _boost(matrices, settings, environment)
     except (xgboost.core.XGBoostError, ValueError, TypeError) as error:
-        first = str(error).partition("Stack trace:")[0].strip()
+        first = _WHERE.sub("", str(error).partition("Stack trace:")[0].strip())
         if any(words in first for words in _CUSTOMER_WORDS):
             raise CustomerError(first) from error
         traceback.print_exc()
@@ -101,6 +105,24 @@ def _read_channels(environment: Environment, settings: Settings) -> dict[str, Ta
             f"The channel train has {widths['train']} features, validation {widths['validation']}."
         )
     return tables
+
+
+def _check_labels(tables: dict[str, Table], settings: Settings) -> None:
+    """Labels must be what the objective takes; XGBoost itself would complain of base_score."""
+    objective = settings.parameters.get("objective", "")
+    if objective.startswith("multi:"):
+        high, rule = settings.parameters["num_class"] - 1, "whole numbers from 0 to num_class - 1"
+    elif objective in ("binary:logistic", "binary:logitraw", "binary:hinge", "reg:logistic"):
+        high, rule = 1, "in [0,1]"
+    else:
+        return
+    for name, table in tables.items():
+        low_found, high_found = table.labels.min(), table.labels.max()
+        if low_found < 0 or high_found > high:
+            raise CustomerError(
+                f"In the channel {name} the label must be {rule} for {objective}, but labels go "
+                f"from {low_found:g} to {high_found:g}; the label is the first column."
+            )
 
 
 def _boost(matrices: list[tuple[Any, str]], settings: Settings, environment: Environment) -> Any:

@@ -7,6 +7,7 @@ import socket
 import stat
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,8 +70,10 @@ def serve(argv: list[str]) -> int:
     bound = _bind(listen)
     workers = importlib.import_module("loopwright.runtime.server.workers")
 
-    def work() -> None:
-        http.serve(bound, _load(tree, script), limits, count)
+    def work(ready: Callable[[], None]) -> None:
+        model = _load(tree, script)
+        ready()
+        http.serve(bound, model, limits, count)
 
     workers.run(count, work, limits.drain_s + 5)
     return 0

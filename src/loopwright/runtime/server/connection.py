@@ -114,7 +114,8 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._refuse(400, "This server does not change protocols.")
+            # The request itself is answered as any other, and the connection closed.
+            self._deaf = True
         except httptools.HttpParserError as error:
             # Errors raised by our own callbacks arrive wrapped; those are not the client's.
             if error.__context__ is not None and not isinstance(
@@ -170,7 +171,9 @@ class Connection(asyncio.Protocol):
             return
         parts = self._body
         body = parts[0] if len(parts) == 1 else b"".join(parts)
-        keep_alive = self._parser.should_keep_alive() and not self._site.draining
+        # A wish to change protocols is not granted; what follows it is then not for this parser.
+        stays = self._parser.should_keep_alive() and b"upgrade" not in self._headers
+        keep_alive = stays and not self._site.draining
         exchange = Exchange(self, self._headers, body, keep_alive)
         method, path = self._method, self._url.partition(b"?")[0]
         self._mid_request = self._continue_due = False

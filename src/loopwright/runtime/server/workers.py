@@ -9,26 +9,39 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import FrameType
 
 from loopwright.runtime.failure import UnitFailure
 
-_POLL_S = 0.05
-_MIN_LIFE_S = 5.0
+_POLL_S = 0.02
+_READY = b"\0"
+_REASON_BYTES_MAX = 4096
+
+# Serves until SIGTERM; calls its argument once the model is loaded.
+Work = Callable[[Callable[[], None]], None]
 
 
-def run(count: int, work: Callable[[], None], grace_s: float) -> None:
+@dataclass
+class _Worker:
+    """A child and the pipe on which it says that it is ready, or else why it ended."""
+
+    pid: int
+    pipe: int
+
+
+def run(count: int, work: Work, grace_s: float) -> None:
     """Keep `count` processes running `work` until SIGTERM.
 
-    A process that dies is replaced; one that dies within its first seconds ends all, since the
-    next would do the same.
+    A process that dies after it was ready is replaced; one that never got ready ends all, since
+    the next would do the same.
 
     Args:
         count: Number of processes.
-        work: Serves until SIGTERM; an exception ends its process with exit code 1.
+        work: See Work; an exception ends its process with exit code 1.
         grace_s: After SIGTERM, how long processes may take before they are killed.
     Raises:
-        UnitFailure: a process died young.
+        UnitFailure: a process ended before it was ready; with that process's reason.
     """
     stopping: list[int] = []
 
@@ -37,40 +50,37 @@ def run(count: int, work: Callable[[], None], grace_s: float) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    started = {_fork(work): time.monotonic() for _ in range(count)}
+    workers = [_fork(work) for _ in range(count)]
     try:
         while not stopping:
-            ended = _reap(started)
-            for pid, code in ended.items():
-                life_s = time.monotonic() - started.pop(pid)
+            for worker, code in _reap(workers):
                 if stopping:
                     continue
-                if life_s < _MIN_LIFE_S:
-                    raise UnitFailure(
-                        f"A server process ended with code {code} after {life_s:.1f} s; the log "
-                        "says why."
-                    )
-                sys.stderr.write(f"Server process {pid} ended with code {code}; replaced.\n")
-                started[_fork(work)] = time.monotonic()
+                _refuse_unready(worker, code)
+                sys.stderr.write(f"Server process {worker.pid} ended with code {code}; replaced.\n")
+                workers.append(_fork(work))
             time.sleep(_POLL_S)
     finally:
-        _end_all(started, grace_s)
+        _end_all(workers, grace_s)
 
 
-def _fork(work: Callable[[], None]) -> int:
+def _fork(work: Work) -> _Worker:
     sys.stdout.flush()
     sys.stderr.flush()
+    reading, writing = os.pipe()
     pid = os.fork()
     if pid:
-        return pid
+        os.close(writing)
+        return _Worker(pid, reading)
     code = 1
     try:
+        os.close(reading)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        work()
+        work(lambda: _tell(writing, _READY))
         code = 0
     except UnitFailure as failed:
-        sys.stderr.write(f"{failed.reason}\n")
+        _tell(writing, failed.reason.encode()[:_REASON_BYTES_MAX])
         code = failed.exit_code
     finally:
         sys.stdout.flush()
@@ -79,24 +89,37 @@ def _fork(work: Callable[[], None]) -> int:
         os._exit(code)
 
 
-def _reap(started: dict[int, float]) -> dict[int, int]:
-    ended: dict[int, int] = {}
-    for pid in started:
-        found, status = os.waitpid(pid, os.WNOHANG)
-        if found:
-            ended[pid] = os.waitstatus_to_exitcode(status)
+def _tell(pipe: int, words: bytes) -> None:
+    os.write(pipe, words)
+
+
+def _refuse_unready(worker: _Worker, code: int) -> None:
+    # The child is gone, so this reads all it said and does not wait.
+    said = os.read(worker.pipe, _REASON_BYTES_MAX)
+    if not said.startswith(_READY):
+        unsaid = f"A server process ended with code {code} before its model was loaded."
+        raise UnitFailure(said.decode() or unsaid)
+
+
+def _reap(workers: list[_Worker]) -> list[tuple[_Worker, int]]:
+    """Take the ended ones out of the list."""
+    ended: list[tuple[_Worker, int]] = []
+    for worker in list(workers):
+        pid, status = os.waitpid(worker.pid, os.WNOHANG)
+        if pid:
+            ended.append((worker, os.waitstatus_to_exitcode(status)))
+            workers.remove(worker)
     return ended
 
 
-def _end_all(started: dict[int, float], grace_s: float) -> None:
-    for pid in started:
-        os.kill(pid, signal.SIGTERM)
+def _end_all(workers: list[_Worker], grace_s: float) -> None:
+    for worker in workers:
+        os.kill(worker.pid, signal.SIGTERM)
     ends = time.monotonic() + grace_s
-    while started:
-        for pid in _reap(started):
-            del started[pid]
-        if started and time.monotonic() > ends:
-            for pid in started:
-                os.kill(pid, signal.SIGKILL)
+    while workers:
+        _reap(workers)
+        if workers and time.monotonic() > ends:
+            for worker in workers:
+                os.kill(worker.pid, signal.SIGKILL)
             ends = float("inf")
         time.sleep(_POLL_S)

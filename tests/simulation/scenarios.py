@@ -1,0 +1,188 @@
+"""The documented scenarios on the simulated world, and what must hold whatever crashes."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loopwright.compute.simulated import Script
+from loopwright.contract.instances import Machine
+from loopwright.hosting.kinds import hosting_kinds
+from loopwright.hosting.operations import hosting_operations
+from loopwright.kernel.kinds import Kind
+from loopwright.processing.plan import processing_kinds
+from loopwright.testing.simulation import Effects, SimulatedWorld
+from loopwright.training.kinds import training_kinds
+
+MACHINE = Machine(2.0, 16 * 2**30)
+IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
+ROLE = "arn:aws:iam::123456789012:role/Role"
+
+
+def kinds() -> list[Kind]:
+    return [*training_kinds(MACHINE), *processing_kinds(MACHINE), *hosting_kinds(MACHINE)]
+
+
+def training_request(name: str, **more: Any) -> dict[str, Any]:
+    return {
+        "TrainingJobName": name,
+        "AlgorithmSpecification": {"TrainingImage": IMAGE, "TrainingInputMode": "File"},
+        "RoleArn": ROLE,
+        "HyperParameters": {"sagemaker_program": "train.py"},
+        "OutputDataConfig": {"S3OutputPath": "s3://bucket/jobs"},
+        "ResourceConfig": {
+            "InstanceType": "ml.m5.large",
+            "InstanceCount": 1,
+            "VolumeSizeInGB": 1,
+        },
+        "StoppingCondition": {"MaxRuntimeInSeconds": 600},
+        **more,
+    }
+
+
+@dataclass
+class Outcome:
+    """What is compared between a run with crashes and one without."""
+
+    final: dict[str, Any]
+    world: SimulatedWorld
+
+
+def world(folder: Path, effects: Effects, made: list[Kind] | None = None) -> SimulatedWorld:
+    def collected(arguments: Mapping[str, Any]) -> Any:
+        return {item["name"]: item["uri"] for item in arguments["items"]}
+
+    simulated = SimulatedWorld(
+        folder,
+        made if made is not None else kinds(),
+        effects,
+        collected=collected,
+        more_operations=hosting_operations(),
+    )
+    simulated.backend.script_of = lambda unit_id, program: Script(
+        None if program.get("serves") else 10.0
+    )
+    return simulated
+
+
+def check_invariants(simulated: SimulatedWorld) -> None:
+    """What holds at every moment and after every crash."""
+    backend = simulated.backend
+    twice = [name for name, count in Counter(backend.starts).items() if count > 1]
+    assert not twice, f"started twice: {twice}"
+    slots = Counter(re.sub(r"#.*", "", name) for name in backend.starts if "TrainingJob" in name)
+    again = [name for name, count in slots.items() if count > 1]
+    assert not again, f"a job ran more than once: {again}"
+    assert backend.cpus_peak <= backend.total.cpus + 1e-9, "capacity was exceeded"
+
+
+def train(simulated: SimulatedWorld) -> dict[str, Any]:
+    """One job: accepted, run once, collected, completed."""
+    simulated.call("CreateTrainingJob", **training_request("job"))
+    simulated.run_until(lambda: _state(simulated, "TrainingJob", "job") == "Completed")
+    _settle(simulated)
+    record = simulated.record("TrainingJob", "job")
+    assert record is not None
+    return {
+        "status": record.status["TrainingJobStatus"],
+        "artifact": record.status["ModelArtifacts"],
+        "steps": [step["Status"] for step in record.status["SecondaryStatusTransitions"]][-2:],
+        "running": simulated.backend.running(),
+    }
+
+
+def train_many(simulated: SimulatedWorld) -> dict[str, Any]:
+    """More jobs than fit at once: they queue."""
+    names = [f"job-{number}" for number in range(5)]
+    for name in names:
+        simulated.call("CreateTrainingJob", **training_request(name))
+    simulated.run_until(
+        lambda: all(_state(simulated, "TrainingJob", name) == "Completed" for name in names)
+    )
+    return {"states": [_state(simulated, "TrainingJob", name) for name in names]}
+
+
+def stop(simulated: SimulatedWorld) -> dict[str, Any]:
+    """A job that is stopped while it runs."""
+    simulated.call("CreateTrainingJob", **training_request("job"))
+    for _ in range(3):
+        simulated.step()
+    simulated.call("StopTrainingJob", TrainingJobName="job")
+    simulated.run_until(lambda: _state(simulated, "TrainingJob", "job") in ("Stopped", "Completed"))
+    _settle(simulated)
+    return {
+        "over": _state(simulated, "TrainingJob", "job") in ("Stopped", "Completed"),
+        "running": simulated.backend.running(),
+    }
+
+
+def serve(simulated: SimulatedWorld) -> dict[str, Any]:
+    """An endpoint: created, in service, updated, deleted."""
+    container = {"Image": IMAGE, "ModelDataUrl": "s3://bucket/model.tar.gz"}
+    simulated.call("CreateModel", ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    variant = {
+        "VariantName": "A",
+        "ModelName": "m",
+        "InstanceType": "ml.m5.large",
+        "InitialInstanceCount": 1,
+    }
+    for name, count in (("one", 1), ("two", 2)):
+        simulated.call(
+            "CreateEndpointConfig",
+            EndpointConfigName=name,
+            ProductionVariants=[{**variant, "InitialInstanceCount": count}],
+        )
+    simulated.call("CreateEndpoint", EndpointName="e", EndpointConfigName="one")
+    simulated.run_until(lambda: _state(simulated, "Endpoint", "e") == "InService")
+    first = _instances(simulated)
+    simulated.call("UpdateEndpoint", EndpointName="e", EndpointConfigName="two")
+    simulated.run_until(
+        lambda: _state(simulated, "Endpoint", "e") == "InService" and _instances(simulated) == 2
+    )
+    for _ in range(10):
+        simulated.step()
+    second, running = _instances(simulated), len(simulated.backend.running())
+    simulated.call("DeleteEndpoint", EndpointName="e")
+    simulated.run_until(lambda: simulated.record("Endpoint", "e") is None)
+    _settle(simulated)
+    return {
+        "instances": [first, second],
+        "running": [running, simulated.backend.running()],
+        "routes": simulated.store.documents("route/"),
+    }
+
+
+SCENARIOS: dict[str, Callable[[SimulatedWorld], dict[str, Any]]] = {
+    "train": train,
+    "train_many": train_many,
+    "stop": stop,
+    "serve": serve,
+}
+
+
+def run(name: str, folder: Path, effects: Effects) -> Outcome:
+    simulated = world(folder, effects)
+    final = SCENARIOS[name](simulated)
+    check_invariants(simulated)
+    simulated.store.database.close()
+    return Outcome(final, simulated)
+
+
+def _settle(simulated: SimulatedWorld) -> None:
+    for _ in range(5):
+        simulated.step()
+
+
+def _state(simulated: SimulatedWorld, kind: str, name: str) -> str | None:
+    record = simulated.record(kind, name)
+    member = {"TrainingJob": "TrainingJobStatus", "Endpoint": "EndpointStatus"}[kind]
+    return record.status[member] if record is not None else None
+
+
+def _instances(simulated: SimulatedWorld) -> int:
+    found = simulated.store.document("route/us-east-1/e")
+    if found is None:
+        return 0
+    return sum(len(variant["instances"]) for variant in found[1]["variants"])
