@@ -18,6 +18,7 @@ from botocore.config import Config
 from starlette.requests import ClientDisconnect
 
 from loopwright.objects.face import S3Face
+from loopwright.objects.intake import Incoming
 from loopwright.objects.store import LocalObjects
 from loopwright.wire.errors import ApiError
 from loopwright.wire.http import Request, Response
@@ -46,12 +47,15 @@ class Application:
         if scope["type"] != "http":
             return
         request = _request(scope)
+        body = Incoming(_body(receive))
         try:
             signed = self._verify(request)
-            response = await self.face(request, signed, _body(receive))
+            response = await self.face(request, signed, body)
         except ApiError as error:
             response = serialize_error(service("s3"), None, error, uuid4().hex, request)
             response.headers |= await self.face.cors_headers(request)
+        if "expect" in request.headers and not body._is_ended:
+            response.headers["connection"] = "close"
         await _send(response, send)
 
     def _verify(self, request: Request) -> Signed | None:
@@ -169,7 +173,6 @@ def send(
     headers: dict[str, str] | None = None,
     *,
     payload: str | None = None,
-    query: str = "",
     encode: Callable[[Signed], bytes] | None = None,
 ) -> Reply:
     """Send a request that is signed by hand, its path exactly as given.
@@ -179,13 +182,14 @@ def send(
         encode: Makes the body from the head's signature, for signed chunks.
     """
     host = url.removeprefix("http://")
+    bare_path, _, query = path.partition("?")
     sent = {"host": host} | {k.lower(): v for k, v in (headers or {}).items()}
     now = time.gmtime()
     sent["x-amz-date"] = time.strftime("%Y%m%dT%H%M%SZ", now)
     sent["x-amz-content-sha256"] = payload or hashlib.sha256(body).hexdigest()
     date = time.strftime("%Y%m%d", now)
     names = ";".join(sorted(sent))
-    request = Request(method, path, query, sent)
+    request = Request(method, bare_path, query, sent)
     canonical = _canonical(request, query, names, sent["x-amz-content-sha256"], "s3")
     key = signing_key(SECRET, date, "us-east-1", "s3")
     scope = f"{date}/us-east-1/s3/aws4_request"
@@ -207,7 +211,7 @@ def send(
                 scope,
             )
         )
-    return bare(url, method, path, body, sent, query=query)
+    return bare(url, method, path, body, sent)
 
 
 def bare(
@@ -216,15 +220,13 @@ def bare(
     path: str,
     body: bytes = b"",
     headers: dict[str, str] | None = None,
-    *,
-    query: str = "",
 ) -> Reply:
     """Send a request exactly as given."""
     connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
     try:
         connection.putrequest(
             method,
-            path + (f"?{query}" if query else ""),
+            path,
             skip_host="host" in (headers or {}),
             skip_accept_encoding=True,
         )

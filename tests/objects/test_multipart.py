@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.objects.serving import send
 from tests.objects.test_face import refused
 
 FIVE = 5 << 20
@@ -129,11 +130,13 @@ def test_parts_are_copied(s3: Any, bucket: str) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME"])
-def test_a_checksum_of_the_whole(s3: Any, bucket: str, algorithm: str) -> None:
+def test_a_checksum_of_the_whole(url: str, s3: Any, bucket: str, algorithm: str) -> None:
     kind = {"ChecksumAlgorithm": algorithm, "ChecksumType": "FULL_OBJECT"}
     place = begun(s3, bucket, **kind)
-    body = b"checked" * 1000
-    parts = [part(s3, place, 1, body)]
+    # By hand, since botocore without its C part knows CRC32 only.
+    path = f"/{bucket}/up?partNumber=1&uploadId={place['UploadId']}"
+    etag = send(url, "PUT", path, b"checked" * 1000).headers["etag"]
+    parts = [{"PartNumber": 1, "ETag": etag}]
     done = s3.complete_multipart_upload(MultipartUpload={"Parts": parts}, **place)
     once = s3.get_object_attributes(Bucket=bucket, Key="up", ObjectAttributes=["Checksum"])
     s3.copy_object(
@@ -142,8 +145,8 @@ def test_a_checksum_of_the_whole(s3: Any, bucket: str, algorithm: str) -> None:
     again = s3.get_object_attributes(Bucket=bucket, Key="copy", ObjectAttributes=["Checksum"])
     assert once["Checksum"] == again["Checksum"]
     assert done[f"Checksum{algorithm}"] == once["Checksum"][f"Checksum{algorithm}"]
-    refused("InvalidRequest", begun, s3=s3, bucket=bucket, ChecksumAlgorithm="SHA256",
-            ChecksumType="FULL_OBJECT")  # fmt: skip
+    sha = {"ChecksumAlgorithm": "SHA256", "ChecksumType": "FULL_OBJECT"}
+    refused("InvalidRequest", begun, s3=s3, bucket=bucket, **sha)
 
 
 def test_a_wrong_checksum_of_the_whole(s3: Any, bucket: str) -> None:

@@ -16,7 +16,7 @@ from loopwright.objects import bucket_calls, fixed, lists, multipart, reads, wri
 from loopwright.objects.attributes import refuse_unsupported
 from loopwright.objects.call import Call, check_owner
 from loopwright.objects.cors import preflight, response_headers
-from loopwright.objects.intake import Document, Intake, pour
+from loopwright.objects.intake import Document, Incoming, Intake, pour
 from loopwright.objects.names import invalid_argument
 from loopwright.objects.routes import bucket_and_key, find_route, path_style
 from loopwright.objects.store import LocalObjects
@@ -72,6 +72,10 @@ class S3Face:
             signed: What `sigv4.verify` returned; None only for an OPTIONS preflight.
             body: The body's chunks as they arrive.
 
+        A body of a refused request is read to its end when it is short: a client that waits for
+        `100 Continue` would otherwise send its next request where this body belongs. A caller
+        closes the connection after a response that came before the end of a longer body.
+
         Returns:
             A response whose body may be an async iterator: the caller awaits its `aclose` when the
             client goes away.
@@ -83,7 +87,11 @@ class S3Face:
             return preflight(request, await self._hop(self._cors_rules, request))
         if signed is None:
             raise ApiError("AccessDenied", "Access Denied", 403)
-        response = await self._answer(request, signed, body)
+        incoming = Incoming(body)
+        try:
+            response = await self._answer(request, signed, incoming)
+        finally:
+            await incoming.drain(request)
         response.headers |= await self.cors_headers(request)
         return response
 

@@ -1,6 +1,5 @@
 """A body on its way in: decoded, measured, hashed, and compared with what its head promised."""
 
-import asyncio
 import base64
 import binascii
 import hashlib
@@ -29,9 +28,37 @@ PIECE_BYTES: Final = 512 * 1024
 OBJECT_BYTES_MAX: Final = 5 * 1024**4
 DOCUMENT_BYTES_MAX: Final = 2 * 1024 * 1024
 
+DRAIN_BYTES_MAX: Final = 16 * 1024 * 1024
+GONE: Final = (ClientDisconnect, ConnectionError, EOFError)
 NUMBER: Final = re.compile(r"[0-9]{1,19}")
 
 Hop = Callable[..., Awaitable[Any]]
+
+
+class Incoming(AsyncIterator[bytes]):
+    """A body that knows whether it was read to its end."""
+
+    def __init__(self, body: AsyncIterator[bytes]) -> None:
+        self._body = body
+        self._is_ended = False
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._body)
+        except BaseException:
+            self._is_ended = True
+            raise
+
+    async def drain(self, request: Request) -> None:
+        """Read what nobody wanted, if the head promises a short body."""
+        text = request.headers.get("content-length", "0")
+        if self._is_ended or not NUMBER.fullmatch(text) or not 0 < int(text) <= DRAIN_BYTES_MAX:
+            return
+        try:
+            async for _ in self:
+                pass
+        except GONE:
+            return  # The client left, so no request follows on its connection.
 
 
 class Sink(Protocol):
@@ -187,7 +214,7 @@ async def pour(body: AsyncIterator[bytes], intake: Intake, hop: Hop) -> bytes:
             if len(buffer) >= PIECE_BYTES:
                 piece, buffer = bytes(buffer), bytearray()
                 await hop(intake.feed, piece)
-    except (ClientDisconnect, ConnectionError, EOFError, asyncio.IncompleteReadError) as error:
+    except GONE as error:
         raise ApiError(
             "IncompleteBody", "The request body terminated unexpectedly.", 400
         ) from error

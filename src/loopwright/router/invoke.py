@@ -107,8 +107,11 @@ class Invoker:
         """Ask one instance; another one while none has taken the request."""
         tried: set[str] = set()
         broken = 0
+        lost = False
         while True:
             instance = variant.choose(frozenset(tried))
+            if instance is None and lost:
+                raise Broken("the model server ended while it had the request")
             if instance is None:
                 raise ApiError(
                     "ServiceUnavailable",
@@ -124,8 +127,9 @@ class Invoker:
                     self.pool.forget(connection)
                     raise
                 except NeverAccepted:
-                    # Only the kept connection was stale; the instance itself may be well.
+                    # Only the kept connection may be stale; the instance itself may be well.
                     self.pool.forget(connection)
+                    lost = True
                 except Broken:
                     # No byte came back: another instance may compute the answer, once.
                     self.pool.forget(connection)
