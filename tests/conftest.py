@@ -52,8 +52,7 @@ def postgres() -> Iterator[str]:
         check=True, stdout=subprocess.DEVNULL, env=environment, cwd=folder,
     )  # fmt: skip
     server = subprocess.Popen(
-        [*prefix, str(tools / "postgres"), "-D", str(folder / "data"), "-h", "127.0.0.1"]
-        + ["-p", str(port), "-k", str(folder), "-c", "fsync=off"],
+        [*prefix, str(tools / "postgres"), "-D", str(folder / "data"), "-h", "127.0.0.1", "-p", str(port), "-k", str(folder), "-c", "fsync=off"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, cwd=folder,
     )  # fmt: skip
     try:

@@ -55,8 +55,17 @@ class Server:
         (self.home / "run" / "control.json").unlink(missing_ok=True)
         with (self.home / "serve.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "loopwright.cli", "serve", "--home", str(self.home)]
-                + ["--port", str(self.port), *self._options],
+                [
+                    sys.executable,
+                    "-m",
+                    "loopwright.cli",
+                    "serve",
+                    "--home",
+                    str(self.home),
+                    "--port",
+                    str(self.port),
+                    *self._options,
+                ],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
             )
@@ -87,8 +96,15 @@ class Server:
     def cli(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """Run a command on this home."""
         return subprocess.run(
-            [sys.executable, "-m", "loopwright.cli", arguments[0], "--home", str(self.home)]
-            + list(arguments[1:]),
+            [
+                sys.executable,
+                "-m",
+                "loopwright.cli",
+                arguments[0],
+                "--home",
+                str(self.home),
+                *list(arguments[1:]),
+            ],
             capture_output=True,
             text=True,
             check=check,

@@ -4,9 +4,9 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -16,6 +16,9 @@ from loopwright.server import StartError
 from loopwright.wire.errors import ApiError
 
 HOME_DEFAULT: Final = "~/.loopwright"
+# argparse has no public name for what add_subparsers returns.
+Verbs = Any
+Run = Callable[[argparse.Namespace], int]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -64,13 +67,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(verbs, common, name, run, text):  # type: ignore[no-untyped-def]
-    command = verbs.add_parser(name, parents=[common], help=text, description=text)
+def _command(
+    verbs: Verbs, common: argparse.ArgumentParser, name: str, run: Run, text: str
+) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = verbs.add_parser(
+        name, parents=[common], help=text, description=text
+    )
     command.set_defaults(run=run)
     return command
 
 
-def _add_serve(verbs, common) -> None:  # type: ignore[no-untyped-def]
+def _add_serve(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     serve = _command(verbs, common, "serve", run_serve, "Serve at one URL until it is stopped.")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on")
     serve.add_argument("--port", type=int, default=8017, help="port; 0 takes a free one")
@@ -121,7 +128,7 @@ def run_serve(arguments: argparse.Namespace) -> int:
     return commands.serve(settings)
 
 
-def _add_small(verbs, common) -> None:  # type: ignore[no-untyped-def]
+def _add_small(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     _command(verbs, common, "env", commands.env, "Print the shell lines that point clients here.")
     keys = _command(verbs, common, "keys", commands.keys, "Add, list or revoke key pairs.")
     keys.add_argument("action", choices=["add", "list", "revoke"])
@@ -137,7 +144,7 @@ def _add_small(verbs, common) -> None:  # type: ignore[no-untyped-def]
     demo.add_argument("--keep", action="store_true", help="leave the server running at the end")
 
 
-def _add_jobs(verbs, common) -> None:  # type: ignore[no-untyped-def]
+def _add_jobs(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     describe = _command(verbs, common, "describe", commands.describe, "Show a job or endpoint.")
     describe.add_argument("name")
     describe.add_argument("--json", action="store_true", help="for machines")

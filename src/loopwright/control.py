@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -257,7 +258,7 @@ class ControlPlane:
                 row.id,
                 row.region,
                 [{"Name": "TrainingJobName", "Value": row.name}],
-                lambda start, folder=folder: metric_points(folder, start),
+                partial(metric_points, folder),
             )
 
     def reset(self) -> dict[str, Any]:
@@ -277,12 +278,17 @@ class ControlPlane:
                 time.sleep(0.02)
             self.backend.discard(unit_id)
         for table in reversed(aws_tables.METADATA.sorted_tables):
-            self.database.write(lambda c, table=table: c.execute(sa.delete(table)))
+            statement = sa.delete(table)
+            self.database.write(partial(_execute, statement))
         if isinstance(self.objects, LocalObjects):
             self.objects.reset()
         shutil.rmtree(self.settings.home / "logs", ignore_errors=True)
         self.engine.wake()
         return {"reset": True, "units": len(live)}
+
+
+def _execute(statement: sa.Delete, connection: sa.Connection) -> None:
+    connection.execute(statement)
 
 
 def _objects(settings: Settings, database: Database) -> tuple[Objects, S3Face | None]:

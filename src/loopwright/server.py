@@ -77,7 +77,7 @@ class GatewayProcess:
                     str(home),
                     self._settings.host,
                     str(self.port),
-                ],  # fmt: skip
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,

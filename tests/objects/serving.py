@@ -240,3 +240,11 @@ def bare(
         return Reply(answer.status, lower, answer.read())
     finally:
         connection.close()
+
+
+def eventually(holds: Callable[[], bool], limit_s: float = 20) -> None:
+    """Wait until a condition holds; one that never does is a failure."""
+    end = time.monotonic() + limit_s
+    while not holds():
+        assert time.monotonic() < end, "the condition never held"
+        time.sleep(0.005)

@@ -1,6 +1,7 @@
 """Training jobs through boto3 against a running server."""
 
 import io
+import itertools
 import json
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
@@ -176,8 +177,7 @@ def test_twenty_jobs_at_once_run_once_each_within_capacity(server: Server) -> No
     spans = sorted((job["TrainingStartTime"], job["TrainingEndTime"]) for job in found)
     starts = [start for start, _ in spans]
     assert all(
-        (later - earlier).total_seconds() >= 0.2
-        for earlier, later in zip(starts, starts[1:], strict=False)
+        (later - earlier).total_seconds() >= 0.2 for earlier, later in itertools.pairwise(starts)
     )
     waited = [
         step["StatusMessage"]

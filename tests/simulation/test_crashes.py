@@ -121,9 +121,7 @@ def test_a_random_unit_id_is_caught(folder: Path) -> None:
     made[0] = replace(made[0], planner=forgetful)
     simulated = world(folder, Effects(), made)
     with pytest.raises(AssertionError):
-        simulated.call("CreateTrainingJob", **training_request("job"))
-        for _ in range(30):
-            simulated.step()
+        train(simulated)
         check_invariants(simulated)
 
 

@@ -28,8 +28,19 @@ def source() -> Path:
         CACHE.mkdir(parents=True, exist_ok=True)
         requirement = f"botocore=={botocore.__version__}"
         subprocess.run(
-            [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:"]
-            + [requirement, "-d", str(CACHE)],
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "-q",
+                "--no-deps",
+                "--no-binary",
+                ":all:",
+                requirement,
+                "-d",
+                str(CACHE),
+            ],
             check=True,
         )
         with tarfile.open(next(CACHE.glob(f"botocore-{botocore.__version__}.tar.gz"))) as archive:

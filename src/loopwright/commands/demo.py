@@ -216,7 +216,7 @@ def _deploy(home: Path, sagemaker: Any, job: str, model: str, role: str, test: A
     )
     predicted = orjson.loads(answer["Body"].read())
     right = sum(int(p) == row[0] for p, row in zip(predicted, test, strict=True))
-    score = right / len(test)
+    score = float(right / len(test))
     say(f"URL: {server_state(home)['url']}   score: {score:.4f} ({right} of {len(test)} right)")
     sagemaker.delete_endpoint(EndpointName=job)
     sagemaker.delete_endpoint_config(EndpointConfigName=job)

@@ -138,16 +138,16 @@ class SimulatedWorld:
             **generic_operations(self._kinds, service("sagemaker")),
             **(more_operations or {}),
         }
+        self.store: Store
+        self._boot()
         with self.undisturbed():
-            self._boot()
             self.store.create_tables()
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
         """Without crashes and without counting: for the test's own steps."""
         kept, self.effects = self.effects, Effects()
-        if hasattr(self, "store"):
-            self._rewire(self.effects)
+        self._rewire(self.effects)
         try:
             yield
         finally:
@@ -184,7 +184,7 @@ class SimulatedWorld:
         repeated = False
         while True:
             try:
-                return self._operations[operation](self._context(), params)
+                return dict(self._operations[operation](self._context(), params))
             except Crash:
                 self._boot()
                 repeated = True

@@ -138,13 +138,18 @@ def _text(shape: Shape, value: str, path: str, found: list[str]) -> None:
     if allowed and value not in allowed:
         _add(found, value, path, f"Member must satisfy enum value set: [{', '.join(allowed)}]")
     pattern = shape.metadata.get("pattern")
-    if pattern and not _pattern(pattern).fullmatch(value):
+    if pattern and not compiled(pattern).fullmatch(value):
         _add(found, value, path, f"Member must satisfy regular expression pattern: {pattern}")
 
 
 @cache
-def _pattern(text: str) -> Any:
-    return regex.compile(text, regex.V0)
+def compiled(pattern: str) -> Any:
+    """A pattern of a model, compiled; `fullmatch` says whether a text satisfies it.
+
+    Models write the characters beyond U+FFFF as Java does, as pairs of surrogates.
+    """
+    pairs = r"\uD800\uDC00-\uDBFF\uDFFF"
+    return regex.compile(pattern.replace(pairs, r"\U00010000-\U0010FFFF"), regex.V0)
 
 
 def _lower(name: str) -> str:

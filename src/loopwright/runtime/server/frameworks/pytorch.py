@@ -54,7 +54,7 @@ class PyTorch(Framework):
 
 def _load_any(path: Path) -> Any:
     try:
-        return torch.jit.load(str(path), map_location=device())
+        return torch.jit.load(str(path), map_location=device())  # type: ignore[no-untyped-call]
     except RuntimeError:
         # Not TorchScript: a module saved whole. Its pickle runs code of the model's owner, inside
         # the owner's unit.
