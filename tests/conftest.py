@@ -51,10 +51,14 @@ def postgres() -> Iterator[str]:
         [*prefix, str(tools / "initdb"), "-D", str(folder / "data"), "-A", "trust", "-U", "test"],
         check=True, stdout=subprocess.DEVNULL, env=environment, cwd=folder,
     )  # fmt: skip
+    options = ["-h", "127.0.0.1", "-p", str(port), "-k", str(folder), "-c", "fsync=off"]
     server = subprocess.Popen(
-        [*prefix, str(tools / "postgres"), "-D", str(folder / "data"), "-h", "127.0.0.1", "-p", str(port), "-k", str(folder), "-c", "fsync=off"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, cwd=folder,
-    )  # fmt: skip
+        [*prefix, str(tools / "postgres"), "-D", str(folder / "data"), *options],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        cwd=folder,
+    )
     try:
         _await_port(port)
         yield f"postgresql+psycopg://test@127.0.0.1:{port}/postgres"

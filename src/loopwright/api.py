@@ -10,7 +10,14 @@ import gzip
 import logging
 import time
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Mapping,
+    MutableMapping,
+)
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Final
@@ -98,6 +105,8 @@ class Api:
             return
         except ApiError as error:
             response = _error(model, operation, error, request_id, request)
+            if self._face is not None and model is not None and model.service_name == S3:
+                response.headers |= await self._face.cors_headers(request)
         except Exception:
             LOG.exception("request %s failed", request_id)
             text = f"An internal error occurred; the server's log has request {request_id}."
@@ -248,7 +257,7 @@ def _error(
 async def _send(response: Response, request: Request, send: Send) -> None:
     names = {name.lower() for name in response.headers}
     body = response.body
-    if isinstance(body, bytes) and "content-length" not in names:
+    if isinstance(body, bytes) and "content-length" not in names and response.status != 304:
         response.headers["Content-Length"] = str(len(body))
     headers = [(k.lower().encode(), v.encode("latin-1")) for k, v in response.headers.items()]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
@@ -256,6 +265,11 @@ async def _send(response: Response, request: Request, send: Send) -> None:
         shown = b"" if request.method == "HEAD" else body
         await send({"type": "http.response.body", "body": shown})
         return
-    async for chunk in body:
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    try:
+        async for chunk in body:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    finally:
+        # A client that went away must not keep the object's file open.
+        if isinstance(body, AsyncGenerator):
+            await body.aclose()
     await send({"type": "http.response.body", "body": b""})

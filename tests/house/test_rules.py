@@ -1,0 +1,84 @@
+"""House rules: sizes, imports, documents that are made from the code, nothing of this machine."""
+
+import argparse
+import ast
+import subprocess
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from loopwright import cli
+from loopwright.config import Settings
+from scripts.operations import page
+
+ROOT = Path(__file__).parents[2]
+FILE_LINES_MAX = 600
+FUNCTION_LINES_MAX = 70
+ARGUMENTS_MAX = 7
+# Declared lazy seams: a function may import where the module is costly and rarely needed.
+LAZY_SEAMS = {"src/loopwright/commands/demo.py"}
+
+
+def _sources() -> list[Path]:
+    return sorted((ROOT / "src").rglob("*.py"))
+
+
+def _functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+@pytest.mark.parametrize("path", _sources(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_sizes_and_imports(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= FILE_LINES_MAX
+    tree = ast.parse(text)
+    name = str(path.relative_to(ROOT))
+    for function in _functions(tree):
+        lines = (function.end_lineno or 0) - function.lineno + 1
+        assert lines <= FUNCTION_LINES_MAX, f"{function.name} has {lines} lines"
+        arguments = function.args
+        count = len([a for a in (*arguments.args, *arguments.kwonlyargs) if a.arg != "self"])
+        assert count <= ARGUMENTS_MAX, f"{function.name} has {count} arguments"
+        if name not in LAZY_SEAMS:
+            inner = [n for n in ast.walk(function) if isinstance(n, ast.Import | ast.ImportFrom)]
+            assert not inner, f"{function.name} imports"
+    if text.strip():
+        assert ast.get_docstring(tree), "the module's first lines say what it knows"
+
+
+def test_the_list_of_operations_is_the_code_s() -> None:
+    assert (ROOT / "docs" / "operations.md").read_text() == page(), "run `make docs`"
+
+
+def test_every_setting_and_command_is_documented() -> None:
+    text = (ROOT / "docs" / "settings.md").read_text()
+    for field in fields(Settings):
+        assert f"`{field.name}`" in text, field.name
+    parser = cli._parser()
+    action = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    commands = (ROOT / "docs" / "commands.md").read_text()
+    for name, command in action.choices.items():
+        assert f"## {name}\n" in commands, name
+        for option in command._actions:
+            for flag in option.option_strings:
+                if flag.startswith("--") and flag not in ("--help", "--home", "--json"):
+                    assert f"`{flag}" in commands, (name, flag)
+
+
+def test_nothing_of_this_machine_is_committed() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    marks = ["/" + "work/", "/" + "farm/", "index-" + "url = "]
+    for name in listed.stdout.split("\0"):
+        path = ROOT / name
+        if not name or not path.is_file() or name.startswith("LICENSE"):
+            continue
+        assert path.stat().st_size <= 1_000_000, name
+        text = path.read_text(errors="replace")
+        found = [mark for mark in marks if mark in text]
+        assert not found, (name, found)
