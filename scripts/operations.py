@@ -32,8 +32,8 @@ def page() -> str:
         lines.append(f"## {name} ({len(operations)} of {total})\n")
         lines += [f"- `{operation}`" for operation in sorted(operations)]
         lines.append("")
-    lines.append("## sagemaker-runtime (1, answered by the gateway)\n")
-    lines.append("- `InvokeEndpoint`\n")
+    lines.append("## sagemaker-runtime (2 of 3, answered by the gateway)\n")
+    lines += ["- `InvokeEndpoint`", "- `InvokeEndpointWithResponseStream`", ""]
     s3 = sorted(s3_operations())
     lines.append(f"## s3 ({len(s3)} of {len(service('s3').operation_names)})\n")
     lines += [f"- `{operation}`" for operation in s3]

@@ -84,6 +84,22 @@ def test_an_error_of_the_model_is_a_model_error(server: Server, played: str) -> 
     assert logs["events"]
 
 
+def test_an_answer_comes_as_an_event_stream(server: Server, played: str) -> None:
+    wish = {"pad": "x" * 200_000}
+    answer = server.client("sagemaker-runtime").invoke_endpoint_with_response_stream(
+        EndpointName=played, Body=json.dumps(wish), ContentType="application/json"
+    )
+    parts = [event["PayloadPart"]["Bytes"] for event in answer["Body"]]
+    assert len(parts) > 1
+    assert json.loads(b"".join(parts))["echo"] == wish
+    assert answer["ContentType"] == "application/json"
+    with pytest.raises(ClientError) as caught:
+        server.client("sagemaker-runtime").invoke_endpoint_with_response_stream(
+            EndpointName=played, Body='{"raise": "no"}', ContentType="application/json"
+        )
+    assert caught.value.response["Error"]["Code"] == "ModelError"
+
+
 def test_a_body_over_six_megabytes_is_refused(server: Server, played: str) -> None:
     with pytest.raises(ClientError) as caught:
         _invoke(server, played, b"x" * 6_291_457)

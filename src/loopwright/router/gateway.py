@@ -35,6 +35,7 @@ PIPELINE_MAX: Final = 64
 REFRESH_S: Final = 0.1
 ALONE_S: Final = 120.0
 DRAIN_S: Final = 30.0
+INVOCATIONS: Final = (b"/invocations", b"/invocations-response-stream")
 
 
 class Client(asyncio.Protocol):
@@ -127,7 +128,7 @@ class Client(asyncio.Protocol):
         method = self._parser.get_method().decode()
         path = self._url.partition(b"?")[0]
         self._invocation = (
-            method == "POST" and path.startswith(b"/endpoints/") and path.endswith(b"/invocations")
+            method == "POST" and path.startswith(b"/endpoints/") and path.endswith(INVOCATIONS)
         )
         self._expect(BODY_TIMEOUT_S)
         if self._invocation:

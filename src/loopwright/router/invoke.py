@@ -15,6 +15,7 @@ import orjson
 
 from loopwright.router.routes import Route, Routes, Variant
 from loopwright.router.upstream import Answer, Broken, NeverAccepted, Pool
+from loopwright.wire import eventstream
 from loopwright.wire.errors import ApiError
 from loopwright.wire.http import Request
 from loopwright.wire.sigv4 import SignatureError, verify
@@ -22,6 +23,8 @@ from loopwright.wire.sigv4 import SignatureError, verify
 BODY_BYTES_MAX: Final = 6_291_456
 MODEL_TIME_S: Final = 60.0
 ROUTE_WAIT_S: Final = 0.5
+STREAM_SUFFIX: Final = "/invocations-response-stream"
+PART_BYTES_MAX: Final = 65_536
 CUSTOM_ATTRIBUTES_MAX: Final = 1024
 PASSED_ON: Final = (
     ("content-type", "Content-Type"),
@@ -101,6 +104,8 @@ class Invoker:
         if answer.status >= 400:
             text = answer.body.decode("utf-8", "replace")
             raise _model_error(route, answer.status, text)
+        if request.path.endswith(STREAM_SUFFIX):
+            return _streamed(answer, variant)
         return _success(answer, variant, headers)
 
     async def _ask(self, variant: Variant, head: bytes, body: bytes) -> Answer:
@@ -146,8 +151,11 @@ class Invoker:
 def _head(request: Request) -> bytes:
     """The request's head as a container sees it: all other headers are stripped."""
     lines = ["POST /invocations HTTP/1.1", "Host: model"]
+    streamed = request.path.endswith(STREAM_SUFFIX)
     for name, shown in PASSED_ON:
-        value = request.headers.get(name)
+        # The stream call has its own header for what the model should accept.
+        source = "x-amzn-sagemaker-accept" if streamed and name == "accept" else name
+        value = request.headers.get(source)
         if value is not None:
             lines.append(f"{shown}: {value}")
     lines.append(f"Content-Length: {len(request.body)}\r\n\r\n")
@@ -180,6 +188,26 @@ def _success(answer: Answer, variant: Variant, headers: Mapping[str, str]) -> by
         lines.append(b"X-Amzn-SageMaker-Custom-Attributes: " + answer.custom_attributes)
     lines.append(b"Content-Length: " + str(len(answer.body)).encode() + b"\r\n\r\n")
     return b"\r\n".join(lines) + answer.body
+
+
+def _streamed(answer: Answer, variant: Variant) -> bytes:
+    """The answer as an event stream of `PayloadPart`s."""
+    parts = [
+        eventstream.event("PayloadPart", answer.body[start : start + PART_BYTES_MAX])
+        for start in range(0, len(answer.body), PART_BYTES_MAX)
+    ]
+    body = b"".join(parts)
+    lines = [
+        b"HTTP/1.1 200 OK",
+        b"Content-Type: " + eventstream.CONTENT_TYPE.encode(),
+        b"X-Amzn-SageMaker-Content-Type: " + (answer.content_type or b"application/octet-stream"),
+        b"x-Amzn-Invoked-Production-Variant: " + variant.name.encode(),
+        b"x-amzn-RequestId: " + str(uuid4()).encode(),
+    ]
+    if answer.custom_attributes:
+        lines.append(b"X-Amzn-SageMaker-Custom-Attributes: " + answer.custom_attributes)
+    lines.append(b"Content-Length: " + str(len(body)).encode() + b"\r\n\r\n")
+    return b"\r\n".join(lines) + body
 
 
 def error_response(error: ApiError) -> bytes:
