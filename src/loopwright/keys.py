@@ -21,16 +21,18 @@ class KeyFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._stamp = -1
+        self._stamp: tuple[int, ...] = ()
         self._keys: Mapping[str, str] = {}
 
     def read(self) -> Mapping[str, str]:
         """Secret by access key; empty when there is no file."""
         try:
-            stamp = self.path.stat().st_mtime_ns
+            seen = self.path.stat()
         except FileNotFoundError:
-            self._stamp, self._keys = -1, {}
+            self._stamp, self._keys = (), {}
             return self._keys
+        # Written by rename, so a new file has another number even within a tick of the clock.
+        stamp = (seen.st_mtime_ns, seen.st_ino, seen.st_size)
         if stamp != self._stamp:
             self._keys = dict(orjson.loads(self.path.read_bytes()))
             self._stamp = stamp
@@ -66,4 +68,4 @@ class KeyFile:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.rename(self.path)
-        self._stamp = -1
+        self._stamp = ()

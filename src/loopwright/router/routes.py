@@ -5,14 +5,18 @@ its own restart. A file is replaced by rename; the folder's own time says when t
 """
 
 import random
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote
 
 import orjson
 
 from loopwright.wire.errors import ApiError
+
+SETTLED_NS: Final = 100_000_000
 
 
 @dataclass(eq=False)
@@ -137,7 +141,9 @@ class Routes:
                 continue
             route = route_of(document, self._known)
             found[route.region, route.endpoint] = route
-        self._stamp, self._routes = stamp, found
+        # The kernel's time stamps are coarse: a second change in the same tick would go unseen.
+        settled = time.time_ns() - stamp > SETTLED_NS
+        self._stamp, self._routes = (stamp if settled else -1), found
         live = {
             instance.unit_id
             for route in found.values()
