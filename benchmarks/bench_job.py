@@ -25,6 +25,7 @@ from tests.server import BUCKET, channel, training_request
 
 ROUNDS = 7
 GOAL_S = 0.5
+TIMEOUT_S = 60.0
 SCRIPT = """\
 import time
 
@@ -126,6 +127,8 @@ def _job(server: Server, name: str) -> tuple[float, float]:
         found = sagemaker.describe_training_job(TrainingJobName=name)
         if found["TrainingJobStatus"] != "InProgress":
             break
+        if time.perf_counter() - began > TIMEOUT_S:
+            raise TimeoutError(f"{name} is still {found['SecondaryStatus']} after {TIMEOUT_S:g} s")
         time.sleep(0.01)
     took = time.perf_counter() - began
     log = "\n".join(server.log_of(name))

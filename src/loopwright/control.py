@@ -97,6 +97,7 @@ class ControlPlane:
             capacity=_capacity(settings),
             warm=settings.warm,
             environment=self._client_variables,
+            platform=self.clock.platform,
         )
         total = self.backend.capacity()
         self.kinds = Kinds(

@@ -26,11 +26,17 @@ def opened(url: str, folder: Path) -> Iterator[LocalObjects]:
         database.close()
 
 
-@pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalObjects]:
-    """A store on SQLite that the tests of a module share."""
+DATABASES = ["sqlite"] if POSTGRES is None else ["sqlite", "postgres"]
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def local(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalObjects]:
+    """A store that the tests of a module share."""
     folder = tmp_path_factory.mktemp("objects")
-    yield from opened(f"sqlite:///{folder}/objects.db", folder / "contents")
+    url = f"sqlite:///{folder}/objects.db" if request.param == "sqlite" else str(POSTGRES)
+    yield from opened(url, folder / "contents")
 
 
 @pytest.fixture(scope="module")

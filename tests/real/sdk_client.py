@@ -40,18 +40,24 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from helper import PENALTIES
 
-parser = argparse.ArgumentParser()
-parser.add_argument("--strength", type=float)
-parser.add_argument("--note", type=str)
-parser.add_argument("--model-dir", default=os.environ["SM_MODEL_DIR"])
-parser.add_argument("--train", default=os.environ["SM_CHANNEL_TRAIN"])
-arguments = parser.parse_args()
-rows = np.loadtxt(os.path.join(arguments.train, "rows.csv"), delimiter=",")
-model = LogisticRegression(C=arguments.strength).fit(rows[:, 1:], rows[:, 0])
-print("note is", repr(arguments.note), PENALTIES)
-for epoch in range(3):
-    print(f"epoch={epoch} val_acc: {0.5 + epoch / 10}")
-joblib.dump(model, os.path.join(arguments.model_dir, "model.joblib"))
+
+def model_fn(model_dir):
+    return joblib.load(os.path.join(model_dir, "model.joblib"))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--strength", type=float)
+    parser.add_argument("--note", type=str)
+    parser.add_argument("--model-dir", default=os.environ["SM_MODEL_DIR"])
+    parser.add_argument("--train", default=os.environ["SM_CHANNEL_TRAIN"])
+    arguments = parser.parse_args()
+    rows = np.loadtxt(os.path.join(arguments.train, "rows.csv"), delimiter=",")
+    model = LogisticRegression(C=arguments.strength).fit(rows[:, 1:], rows[:, 0])
+    print("note is", repr(arguments.note), PENALTIES)
+    for epoch in range(3):
+        print(f"epoch={epoch} val_acc: {0.5 + epoch / 10}")
+    joblib.dump(model, os.path.join(arguments.model_dir, "model.joblib"))
 """
 SKLEARN_SERVE = """\
 import os
@@ -149,10 +155,16 @@ def trained(session: sagemaker.Session, name: str) -> dict[str, Any]:
 
 
 def in_service(session: sagemaker.Session, name: str) -> str:
-    """The status of an endpoint that settled, with its reason where it failed."""
+    """The status of an endpoint that serves.
+
+    Raises:
+        RuntimeError: it failed; with its reason.
+    """
     client = session.sagemaker_client
     found = final(lambda: client.describe_endpoint(EndpointName=name), "EndpointStatus")
-    return str(found.get("FailureReason", found["EndpointStatus"]))
+    if found["EndpointStatus"] == "Failed":
+        raise RuntimeError(found["FailureReason"])
+    return str(found["EndpointStatus"])
 
 
 def upload_rows(session: sagemaker.Session, prefix: str) -> str:
@@ -197,9 +209,7 @@ def sklearn(session: sagemaker.Session, role: str) -> dict[str, Any]:
     frame = attached.training_job_analytics.dataframe()
     artifact = attached.model_data.removeprefix(f"s3://{session.default_bucket()}/")
     size = session.boto_session.resource("s3").Object(session.default_bucket(), artifact)
-    predictor = attached.deploy(
-        1, MACHINE, wait=False, entry_point=file_of("serve.py", SKLEARN_SERVE)
-    )
+    predictor = attached.deploy(1, MACHINE, wait=False)
     state = in_service(session, predictor.endpoint_name)
     rows = [[9, 0], [1, 1]]
     answers = {}

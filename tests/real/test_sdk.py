@@ -1,13 +1,16 @@
-"""The unmodified `sagemaker` SDK in a process of its own, with the environment that `env` prints."""
+"""The unmodified `sagemaker` SDK in its own process, with the environment that `env` prints."""
 
+import importlib.util
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conftest import skip
 from tests.real.scripts import ROWS
 from tests.server import Server
 
@@ -17,23 +20,35 @@ CLIENT = str(Path(__file__).with_name("sdk_client.py"))
 BUCKET = f"sagemaker-us-east-1-{ACCOUNT_ID}"
 
 
-def _flow(server: Server, folder: Path, name: str) -> tuple[Any, str]:
-    """(result, standard output) of a flow."""
-    done = subprocess.run(
-        [sys.executable, CLIENT, name],
-        cwd=folder,
-        env=server.variables(),
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-    return json.loads(done.stdout.splitlines()[-1]), done.stdout
+Flow = Callable[[str], tuple[Any, str]]
+"""From a flow's name to its result and its standard output."""
 
 
-def test_the_session_finds_account_bucket_and_role(server: Server, tmp_path: Path) -> None:
-    found, _ = _flow(server, tmp_path, "identity")
+@pytest.fixture(scope="module")
+def variables(server: Server) -> dict[str, str]:
+    return server.variables()
+
+
+@pytest.fixture
+def flow(variables: dict[str, str], tmp_path: Path) -> Flow:
+    def run(name: str) -> tuple[Any, str]:
+        done = subprocess.run(
+            [sys.executable, CLIENT, name],
+            cwd=tmp_path,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+        return json.loads(done.stdout.splitlines()[-1]), done.stdout
+
+    return run
+
+
+def test_the_session_finds_account_bucket_and_role(flow: Flow, tmp_path: Path) -> None:
+    found, _ = flow("identity")
     assert found["account"] == ACCOUNT_ID
     assert found["bucket"] == found["again"] == BUCKET
     assert found["role"].startswith(f"arn:aws:iam::{ACCOUNT_ID}:role/")
@@ -43,8 +58,8 @@ def test_the_session_finds_account_bucket_and_role(server: Server, tmp_path: Pat
     assert (tmp_path / "rows.csv").read_text() == ROWS
 
 
-def test_sklearn_from_fit_to_delete(server: Server, tmp_path: Path) -> None:
-    found, output = _flow(server, tmp_path, "sklearn")
+def test_sklearn_from_fit_to_delete(flow: Flow) -> None:
+    found, output = flow("sklearn")
     assert found["status"] == "Completed"
     assert "note is 'two words' ['l2']" in output
     assert "epoch=2 val_acc: 0.7" in output
@@ -63,26 +78,24 @@ def test_sklearn_from_fit_to_delete(server: Server, tmp_path: Path) -> None:
     assert "Could not find" in found["gone"]
 
 
-def test_a_plain_estimator_and_a_model_whose_endpoint_is_updated(
-    server: Server, tmp_path: Path
-) -> None:
-    found, _ = _flow(server, tmp_path, "sklearn_model")
+def test_a_plain_estimator_and_a_model_whose_endpoint_is_updated(flow: Flow) -> None:
+    found, _ = flow("sklearn_model")
     assert found["status"] == "Completed", found["reason"]
     assert found["state"] == "InService"
     assert found["answer"] == found["after"] == [1.0, 0.0]
     assert found["updated"] == {"State": "InService", "count": 2}
 
 
-def test_xgboost_in_script_mode(server: Server, tmp_path: Path) -> None:
-    found, _ = _flow(server, tmp_path, "xgboost_script")
+def test_xgboost_in_script_mode(flow: Flow) -> None:
+    found, _ = flow("xgboost_script")
     assert found["status"] == "Completed", found["reason"]
     assert found["state"] == "InService"
     high, low = (float(value) for row in found["answer"] for value in row)
     assert high > 0.5 > low
 
 
-def test_the_built_in_xgboost(server: Server, tmp_path: Path) -> None:
-    found, _ = _flow(server, tmp_path, "xgboost_builtin")
+def test_the_built_in_xgboost(flow: Flow) -> None:
+    found, _ = flow("xgboost_builtin")
     assert found["status"] == "Completed", found["reason"]
     assert found["metrics"] == ["train:logloss", "validation:logloss"]
     assert found["state"] == "InService"
@@ -90,25 +103,26 @@ def test_the_built_in_xgboost(server: Server, tmp_path: Path) -> None:
     assert high > 0.5 > low
 
 
-def test_pytorch_with_code_inside_the_model(server: Server, tmp_path: Path) -> None:
-    pytest.importorskip("torch")
-    found, _ = _flow(server, tmp_path, "pytorch")
+def test_pytorch_with_code_inside_the_model(flow: Flow) -> None:
+    if importlib.util.find_spec("torch") is None:
+        skip("torch is not installed: make torch")
+    found, _ = flow("pytorch")
     assert found["status"] == "Completed", found["reason"]
     assert found["state"] == "InService"
     assert found["submit"] == "/opt/ml/model/code"
     assert found["numpy"] == found["json"] == [[6.0], [7.0]]
 
 
-def test_three_processors(server: Server, tmp_path: Path) -> None:
-    found, _ = _flow(server, tmp_path, "processing")
+def test_three_processors(flow: Flow) -> None:
+    found, _ = flow("processing")
     assert found == {
         kind: ["Completed", [f"processed/{kind}/deep/count.txt"], f"12 --kind {kind}"]
         for kind in ("sklearn", "script", "framework")
     }
 
 
-def test_a_stop_and_two_refusals(server: Server, tmp_path: Path) -> None:
-    found, _ = _flow(server, tmp_path, "refusals")
+def test_a_stop_and_two_refusals(flow: Flow) -> None:
+    found, _ = flow("refusals")
     assert found["stopped"] == "Stopped"
     assert found["taken"][0] == "ResourceInUse"
     assert "already exists" in found["taken"][1]

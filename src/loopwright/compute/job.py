@@ -40,6 +40,7 @@ def _sandboxed(folder: UnitFolder, program: dict[str, Any]) -> int:
             hidden=tuple(Path(path) for path in hidden),
             visible=tuple(Path(path) for path in visible),
             hostname=program.get("hostname", "algo-1"),
+            hosts=folder.path / "hosts",
             network=bool(program.get("network", True)),
         )
     )

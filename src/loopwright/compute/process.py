@@ -44,6 +44,7 @@ class ProcessBackend:
         capacity: What units may occupy; None takes the machine's CPUs and 90 % of its memory.
         warm: Whether to keep a warm interpreter to fork from.
         environment: Variables that every unit gets besides its program's own.
+        platform: The platform's time of a real one, for what shims write down.
     """
 
     def __init__(
@@ -54,10 +55,12 @@ class ProcessBackend:
         capacity: Capacity | None = None,
         warm: bool = True,
         environment: Callable[[], Mapping[str, str]] = dict,
+        platform: Callable[[float], float] = float,
     ) -> None:
         self._home = home
         self._stage = stage
         self._environment = environment
+        self._platform = platform
         self._capacity = capacity or Capacity(
             float(limits.machine_cpus()), int(limits.machine_memory_bytes() * 0.9)
         )
@@ -172,6 +175,8 @@ class ProcessBackend:
         (folder.path / "tmp").chmod(0o1777)
         if self.unsandboxed is None and os.getuid() == 0:
             give_to(folder.base, sandbox.NOBODY)
+        (folder.path / "hosts").write_text(_hosts(program))
+        (folder.path / "hosts").chmod(0o644)
         log = program["log"]
         folder.write(
             "program.json",
@@ -189,15 +194,22 @@ class ProcessBackend:
     def _launch(self, folder: UnitFolder) -> None:
         if self._warm and self._fork(folder.path):
             return
-        subprocess.Popen(
-            [sys.executable, "-m", "loopwright.compute.shim", str(folder.path)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=(self._home / "shims.log").open("ab"),
-            start_new_session=True,
-            cwd=self._home,
-        )
+        shim = self._spawn("shim", str(folder.path), "shims.log")
         self._await_start(folder)
+        # Nobody else waits for this child; without it its entry would stay in the process table.
+        threading.Thread(target=shim.wait, daemon=True, name="shim").start()
+
+    def _spawn(self, module: str, argument: str, log: str) -> "subprocess.Popen[bytes]":
+        """Start a module of this package in a session of its own."""
+        with (self._home / log).open("ab") as stream:
+            return subprocess.Popen(
+                [sys.executable, "-m", f"loopwright.compute.{module}", argument],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stream,
+                start_new_session=True,
+                cwd=self._home,
+            )
 
     def _await_start(self, folder: UnitFolder) -> None:
         """Until the shim has the unit, so that nothing is asked to start it in between."""
@@ -237,14 +249,7 @@ class ProcessBackend:
         if self._zygote is None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)
-            self._zygote = subprocess.Popen(
-                [sys.executable, "-m", "loopwright.compute.zygote", str(path)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=(self._home / "zygote.log").open("ab"),
-                start_new_session=True,
-                cwd=self._home,
-            )
+            self._zygote = self._spawn("zygote", str(path), "zygote.log")
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and self._zygote.poll() is None:
             keeper = socket.socket(socket.AF_UNIX)
@@ -281,7 +286,7 @@ class ProcessBackend:
             ready = self._probe(unit_id, folder.socket)
         return Observation(
             "running",
-            started=started["at"],
+            started=self._platform(started["at"]),
             ready=ready,
             address=address,
             metrics=read_metrics(folder),
@@ -299,8 +304,8 @@ class ProcessBackend:
             "lost" if end.get("lost") else "exited",
             exit_code=code if code is not None or end.get("lost") else 1,
             message=message,
-            started=started.get("at"),
-            ended=end.get("ended"),
+            started=self._platform(started["at"]) if "at" in started else None,
+            ended=self._platform(end["ended"]) if "ended" in end else None,
             metrics=read_metrics(folder),
         )
 
@@ -384,6 +389,16 @@ def _connect(connection: socket.socket, path: Path) -> None:
         connection.connect(f"/proc/self/fd/{handle}/{path.name}")
     finally:
         os.close(handle)
+
+
+def _hosts(program: Program) -> str:
+    """The machine's own host table, and the job's hosts, which are all on this machine."""
+    try:
+        own = Path("/etc/hosts").read_text()
+    except OSError:
+        own = "127.0.0.1 localhost\n"
+    names = " ".join({program.get("hostname", "algo-1"), *program.get("hosts", ())})
+    return f"{own.rstrip()}\n127.0.0.1 {names}\n"
 
 
 def _remove_tree(path: Path) -> None:

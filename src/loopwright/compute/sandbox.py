@@ -53,6 +53,7 @@ class Box:
         hidden: Folders that appear empty, such as Loopwright's home.
         visible: Folders inside hidden ones that are shown read-only, such as the interpreter's.
         hostname: Such as `algo-1`.
+        hosts: Shown as `/etc/hosts`, so that the hosts of a job find each other by name.
         network: False leaves only a loopback device that is down.
     """
 
@@ -61,6 +62,7 @@ class Box:
     hidden: tuple[Path, ...]
     visible: tuple[Path, ...]
     hostname: str
+    hosts: Path
     network: bool = True
 
 
@@ -117,7 +119,7 @@ def enter(box: Box) -> None:
     name = box.hostname.encode()
     _check(libc.sethostname(name, len(name)), "sethostname")
     _mount(None, "/", None, MS_REC | MS_PRIVATE)
-    kept = {path: _handle(path) for path in {box.base, box.scratch, *box.visible}}
+    kept = {path: _handle(path) for path in {box.base, box.scratch, box.hosts, *box.visible}}
     tools = {entry: _handle(entry) for entry in _entries(Path("/opt")) if entry.name != "ml"}
     writable = [Path("/opt/ml"), Path("/tmp"), Path("/dev/shm"), Path("/proc")]
     _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV)
@@ -129,6 +131,8 @@ def enter(box: Box) -> None:
     if Path("/var/tmp").is_dir():
         _bind(kept[box.scratch], Path("/var/tmp"))
         writable.append(Path("/var/tmp"))
+    if Path("/etc/hosts").is_file():
+        _mount(f"/proc/self/fd/{kept[box.hosts]}", "/etc/hosts", None, MS_BIND)
     if Path("/dev/shm").is_dir():
         _mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
     for handle in {*kept.values(), *tools.values()}:

@@ -186,5 +186,5 @@ class Shim:
 
 
 if __name__ == "__main__":
-    os.setsid()
+    # Its starter has made it a session of its own already.
     main(Path(sys.argv[1]))

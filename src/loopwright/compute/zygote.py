@@ -27,6 +27,8 @@ PRELOADED: Final = (
     "loopwright.runtime.train", "loopwright.runtime.serve", "loopwright.runtime.processing",
 )  # fmt: skip
 
+KEEPER_WAIT_S: Final = 60.0
+
 
 def main(path: str) -> None:
     """Serve until the first connection, the control plane's own, is closed."""
@@ -41,7 +43,13 @@ def main(path: str) -> None:
     gc.collect()
     gc.freeze()
     listener.listen(64)
-    keeper, _ = listener.accept()
+    # A control plane that was killed before it came to connect must leave nobody waiting here.
+    listener.settimeout(KEEPER_WAIT_S)
+    try:
+        keeper, _ = listener.accept()
+    except TimeoutError:
+        return
+    listener.settimeout(None)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     selector = selectors.DefaultSelector()
     selector.register(listener, selectors.EVENT_READ)

@@ -25,7 +25,10 @@ class ScaledClock:
         self._start = time.time()
 
     def now(self) -> float:
-        real = time.time()
+        return self.platform(time.time())
+
+    def platform(self, real: float) -> float:
+        """The platform's time at a real one (seconds since the epoch)."""
         return real if self.scale == 1.0 else self._start + (real - self._start) * self.scale
 
     def real_s(self, platform_s: float) -> float:

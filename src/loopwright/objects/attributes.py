@@ -21,6 +21,7 @@ KEPT: Final = (
     "x-amz-server-side-encryption",
     "x-amz-server-side-encryption-aws-kms-key-id",
     "x-amz-server-side-encryption-bucket-key-enabled",
+    "x-amz-server-side-encryption-context",
 )
 ENCRYPTION: Final = tuple(name for name in KEPT if "encryption" in name)
 STORAGE_CLASS: Final = "x-amz-storage-class"
@@ -29,6 +30,16 @@ STORAGE_CLASSES: Final = (
     "STANDARD REDUCED_REDUNDANCY STANDARD_IA ONEZONE_IA INTELLIGENT_TIERING GLACIER_IR".split()
 )
 ENCRYPTIONS: Final = ("AES256", "aws:kms", "aws:kms:dsse")
+CONTEXT: Final = "x-amz-server-side-encryption-context"
+# Conditions that S3 knows for other kinds of buckets only: a write must not go on without them.
+NOT_DONE: Final = frozenset(
+    "x-amz-write-offset-bytes x-amz-if-match-size x-amz-if-match-last-modified-time "
+    "x-amz-if-match-initiated-time".split()
+)
+ONLY_VALUES: Final = {
+    "x-amz-object-ownership": "BucketOwnerEnforced",
+    "x-amz-bucket-namespace": "global",
+}
 PRIVATE_ACLS: Final = ("private", "bucket-owner-full-control", "bucket-owner-read")
 OVERRIDES: Final = {
     "response-content-type": "Content-Type",
@@ -93,7 +104,11 @@ def refuse_unsupported(headers: Mapping[str, str]) -> None:
         if name.startswith("x-amz-object-lock-") or name == "x-amz-bucket-object-lock-enabled":
             if value.lower() != "false":
                 raise ApiError("InvalidRequest", "Bucket is missing Object Lock Configuration", 400)
-        elif "server-side-encryption-customer-" in name or name == "x-amz-write-offset-bytes":
+        elif (
+            "server-side-encryption-customer-" in name
+            or name in NOT_DONE
+            or value != ONLY_VALUES.get(name, value)
+        ):
             raise ApiError(
                 "NotImplemented",
                 f"A header you provided implies functionality that is not implemented: {name}.",
@@ -106,6 +121,7 @@ def object_headers(stored: Stored) -> dict[str, str]:
     """The headers of an object for its readers, without length, range and checksums."""
     headers = dict(stored.attributes.headers)
     headers.setdefault("Content-Type", DEFAULT_TYPE)
+    headers.pop(CONTEXT, None)  # Only writers are told it.
     if headers.get(STORAGE_CLASS) == STANDARD:
         del headers[STORAGE_CLASS]
     headers["ETag"] = f'"{stored.etag}"'

@@ -1,5 +1,6 @@
 """Operations on buckets: making, finding, deleting, tagging, and their cross-origin rules."""
 
+import re
 from typing import Any, Final
 from xml.sax.saxutils import escape
 
@@ -12,6 +13,7 @@ from loopwright.wire.errors import ApiError
 from loopwright.wire.http import Response
 
 BUCKETS_PAGE: Final = 10_000
+REGION_PATTERN: Final = re.compile(r"EU|[a-z][a-z0-9-]{2,62}")
 
 
 def create_bucket(call: Call) -> Response:
@@ -23,7 +25,15 @@ def create_bucket(call: Call) -> Response:
             )
     pairs = ((tag["Key"], tag["Value"]) for tag in wanted.get("Tags", []))
     tags = read_tags(pairs, BUCKET_TAGS_MAX)
-    call.objects.buckets.create(call.bucket, wanted.get("LocationConstraint") or None)
+    region = wanted.get("LocationConstraint") or None
+    if region is not None and not REGION_PATTERN.fullmatch(region):
+        raise ApiError(
+            "InvalidLocationConstraint",
+            f"The location constraint {region!r} is not valid: it must be a region's name.",
+            400,
+            LocationConstraint=region,
+        )
+    call.objects.buckets.create(call.bucket, region)
     if tags:
         call.objects.buckets.change(call.bucket, tags=tags)
     return Response(200, {"Location": f"/{call.bucket}"})

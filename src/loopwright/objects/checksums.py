@@ -127,9 +127,11 @@ ALGORITHMS: Final[dict[str, Callable[[], Hasher]]] = {
     "CRC64NVME": lambda: TableCrc(CRC64NVME_POLYNOMIAL, 64),
     "SHA1": lambda: hashlib.sha1(usedforsecurity=False),
     "SHA256": hashlib.sha256,
+    "SHA512": hashlib.sha512,
+    "MD5": lambda: hashlib.md5(usedforsecurity=False),
 }
 FULL_OBJECT_ONLY: Final = frozenset({"CRC64NVME"})
-COMPOSITE_ONLY: Final = frozenset({"SHA1", "SHA256"})
+COMPOSITE_ONLY: Final = frozenset({"SHA1", "SHA256", "SHA512", "MD5"})
 
 
 def new_hasher(algorithm: str) -> Hasher:

@@ -17,7 +17,7 @@ from loopwright.objects.attributes import refuse_unsupported
 from loopwright.objects.call import Call, check_owner
 from loopwright.objects.cors import preflight, response_headers
 from loopwright.objects.intake import Document, Incoming, Intake, pour
-from loopwright.objects.names import invalid_argument
+from loopwright.objects.names import invalid_argument, make_readable
 from loopwright.objects.routes import bucket_and_key, find_route, path_style
 from loopwright.objects.store import LocalObjects
 from loopwright.wire.errors import ApiError
@@ -90,6 +90,9 @@ class S3Face:
         incoming = Incoming(body)
         try:
             response = await self._answer(request, signed, incoming)
+        except ApiError as error:
+            make_readable(error)
+            raise
         finally:
             await incoming.drain(request)
         response.headers |= await self.cors_headers(request)

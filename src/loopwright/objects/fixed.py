@@ -89,12 +89,17 @@ def _deletion(call: Call) -> Response:
     return Response(204)
 
 
-def _acl(call: Call) -> Response:
+def _require_subject(call: Call) -> None:
+    """Refuse an ACL of what does not exist."""
     if call.key:
         check_version(call)
         call.objects.find(call.bucket, call.key)
     else:
         call.objects.buckets.get(call.bucket)
+
+
+def _acl(call: Call) -> Response:
+    _require_subject(call)
     me = owner(call.objects.account)
     grant = {"Grantee": {"Type": "CanonicalUser", **me}, "Permission": "FULL_CONTROL"}
     return call.reply({"Owner": me, "Grants": [grant]})
@@ -102,7 +107,7 @@ def _acl(call: Call) -> Response:
 
 def _put_acl(call: Call) -> Response:
     """A private ACL is the case already; other canned ones were refused with their header."""
-    call.objects.buckets.get(call.bucket)
+    _require_subject(call)
     if "x-amz-acl" not in call.headers:
         raise ApiError("AccessControlListNotSupported", "The bucket does not allow ACLs", 400)
     return Response(200)

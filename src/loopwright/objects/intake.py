@@ -17,6 +17,7 @@ from loopwright.objects.checksums import (
     algorithm_of,
     as_text,
     from_text,
+    header_of,
     new_hasher,
 )
 from loopwright.wire.chunked import STREAMING, UNSIGNED_TRAILER, ChunkedDecoder
@@ -268,6 +269,14 @@ def _checksum_of(headers: Any) -> tuple[str | None, str | None]:
         raise ApiError(
             "InvalidRequest",
             "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
+            400,
+        )
+    announced = headers.get("x-amz-sdk-checksum-algorithm")
+    if announced is not None and header_of(announced) not in (*given, *trailing):
+        raise ApiError(
+            "InvalidRequest",
+            f"x-amz-sdk-checksum-algorithm is {announced}, but there is no header or trailer "
+            f"{header_of(announced)}.",
             400,
         )
     if given:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from loopwright.objects.call import Call, moment, owner, quoted, url_encoded
 from loopwright.objects.checksums import member_of
 from loopwright.objects.listing import Page, after_marker
-from loopwright.objects.names import invalid_argument
+from loopwright.objects.names import invalid_argument, refuse_nul
 from loopwright.objects.tables import Stored, stored
 from loopwright.objects.uploads import Scope, Upload
 from loopwright.wire.http import Response
@@ -152,7 +152,8 @@ def _read_token(token: str) -> bytes:
 def list_multipart_uploads(call: Call) -> Response:
     encode = _encoding(call)
     prefix, delimiter, limit = _scope(call, "MaxUploads")
-    marker, after = call.params.get("KeyMarker", ""), call.params.get("UploadIdMarker", "")
+    marker = call.params.get("KeyMarker", "")
+    after = refuse_nul("upload-id-marker", call.params.get("UploadIdMarker", ""))
     key = marker.encode()
     if not after or not key:
         key, after = after_marker(key, prefix.encode(), delimiter.encode()), ""

@@ -6,11 +6,12 @@ from typing import Any, Final
 from loopwright.objects.attributes import checksum_headers, encryption_headers, read_attributes
 from loopwright.objects.call import Call, moment, quoted, url_encoded
 from loopwright.objects.checksums import (
-    ALGORITHMS,
     COMPOSITE_ONLY,
     FULL_OBJECT_ONLY,
+    HEADER_START,
+    NOT_VALUES,
+    algorithm_of,
     as_text,
-    header_of,
     member_of,
     new_hasher,
 )
@@ -159,11 +160,12 @@ def complete_multipart_upload(call: Call) -> Response:
         raise invalid_argument("x-amz-mp-object-size", size, "It must be a number of bytes.")
     whole = Whole(
         {
-            name: call.headers[header_of(name)]
-            for name in ALGORITHMS
-            if header_of(name) in call.headers
+            algorithm_of(name): text
+            for name, text in call.headers.items()
+            if name.startswith(HEADER_START) and name not in NOT_VALUES
         },
         None if size is None else int(size),
+        call.headers.get("x-amz-checksum-type", "").upper(),
     )
     place = (call.bucket, call.key, call.request.arguments["uploadId"])
     wanted = [_wanted(part) for part in named]
@@ -184,7 +186,8 @@ def complete_multipart_upload(call: Call) -> Response:
 def _wanted(part: dict[str, Any]) -> Wanted:
     if "PartNumber" not in part or "ETag" not in part:
         raise ApiError("MalformedXML", "Every part needs a PartNumber and an ETag.", 400)
-    checksums = {name: part[member_of(name)] for name in ALGORITHMS if member_of(name) in part}
+    start = member_of("")
+    checksums = {name.removeprefix(start): part[name] for name in part if name.startswith(start)}
     return Wanted(int(part["PartNumber"]), bare_etag(part["ETag"]), checksums)
 
 

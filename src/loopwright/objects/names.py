@@ -17,6 +17,7 @@ BUCKET_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 ADDRESS_PATTERN: Final = re.compile(r"\d+\.\d+\.\d+\.\d+")
 RESERVED_STARTS: Final = ("xn--", "sthree-", "amzn-s3-demo-")
 RESERVED_ENDS: Final = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
+NOT_IN_XML: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def no_such_bucket(bucket: str) -> ApiError:
@@ -48,6 +49,38 @@ def precondition_failed(condition: str) -> ApiError:
 
 def invalid_argument(name: str, value: object, message: str) -> ApiError:
     return ApiError("InvalidArgument", message, 400, ArgumentName=name, ArgumentValue=value)
+
+
+def make_readable(error: ApiError) -> None:
+    """Replace in an error what no XML document can hold: clients could not read its code."""
+    error.message = NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", error.message)
+    error.members = {
+        name: NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", str(value))
+        for name, value in error.members.items()
+        if value is not None
+    }
+
+
+def header_text(name: str, text: str) -> str:
+    """A text as a header's value: UTF-8 as it goes on the wire, and no second header in it.
+
+    Raises:
+        ApiError: `InvalidArgument`.
+    """
+    if any(ord(character) < 32 or ord(character) == 127 for character in text):
+        raise invalid_argument(name, text, "A header's value has no control characters.")
+    return text.encode().decode("latin-1")
+
+
+def refuse_nul(name: str, text: str) -> str:
+    """The text itself; PostgreSQL cannot compare one that holds a NUL.
+
+    Raises:
+        ApiError: `InvalidArgument`.
+    """
+    if "\0" in text:
+        raise invalid_argument(name, text, f"{name} must not hold a NUL.")
+    return text
 
 
 def check_bucket(bucket: str) -> None:

@@ -9,7 +9,7 @@ from loopwright.objects.attributes import OVERRIDES, checksum_headers, object_he
 from loopwright.objects.call import Call, FileBody, moment, quoted
 from loopwright.objects.checksums import member_of
 from loopwright.objects.conditions import read_conditions, read_range
-from loopwright.objects.names import invalid_argument
+from loopwright.objects.names import header_text, invalid_argument
 from loopwright.objects.tables import Part, Stored
 from loopwright.wire.errors import ApiError
 from loopwright.wire.http import Response
@@ -70,7 +70,7 @@ def _head(call: Call, stored: Stored) -> tuple[Response, tuple[int, int]]:
     arguments = call.request.arguments
     for argument, name in OVERRIDES.items():
         if argument in arguments:
-            headers[name] = _header_text(argument, arguments[argument])
+            headers[name] = header_text(argument, arguments[argument])
     number = arguments.get("partNumber")
     if number is not None:
         span, partial = _part_span(stored, number, "range" in call.headers), stored.size > 0
@@ -86,17 +86,6 @@ def _head(call: Call, stored: Stored) -> tuple[Response, tuple[int, int]]:
         headers |= checksum_headers(stored.checksums, stored.checksum_type)
     headers["Content-Length"] = str(span[1] - span[0])
     return Response(206 if partial else 200, headers), span
-
-
-def _header_text(argument: str, text: str) -> str:
-    """A text as a header's value: UTF-8 as it goes on the wire, and no second header in it.
-
-    Raises:
-        ApiError: `InvalidArgument`.
-    """
-    if any(ord(character) < 32 or ord(character) == 127 for character in text):
-        raise invalid_argument(argument, text, "A header's value has no control characters.")
-    return text.encode().decode("latin-1")
 
 
 def _part_span(stored: Stored, text: str, has_range: bool) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+from loopwright.objects.names import header_text, refuse_nul
 from loopwright.wire.errors import ApiError
 from loopwright.wire.http import Request
 from loopwright.wire.services import service
@@ -27,6 +28,13 @@ SUPERSEDED: Final = frozenset(
     "AbortMultipartUpload ListObjectsV2 SelectObjectContent".split()
 )
 WITHOUT_SUB_RESOURCE: Final = ""
+SIGNATURES: Final = ("X-Amz-Signature", "Signature")
+# Of the signature itself, or (the last) of what the signer meant to send, which nobody has sent.
+NOT_HEADERS: Final = frozenset(
+    "x-amz-algorithm x-amz-credential x-amz-date x-amz-expires x-amz-signedheaders "
+    "x-amz-signature x-amz-security-token x-amz-content-sha256 "
+    "x-amz-sdk-checksum-algorithm".split()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,7 @@ def find_route(request: Request) -> Route:
     Raises:
         ApiError: `MethodNotAllowed`, `InvalidURI` (no UTF-8).
     """
-    styled = path_style(request)
+    styled = _with_signed_query(path_style(request))
     bucket, key = bucket_and_key(styled.path)
     level = "key" if key else "bucket" if bucket else "root"
     arguments = styled.arguments
@@ -82,15 +90,36 @@ def path_style(request: Request) -> Request:
     return replace(request, path=f"/{match['bucket']}{request.path}")
 
 
+def _with_signed_query(request: Request) -> Request:
+    """A presigned request with the `x-amz-…` of its query as headers, which is what they mean.
+
+    Signers move headers there that a bearer of the address could not know. They are signed, so
+    they go before headers of the same names.
+
+    Raises:
+        ApiError: `InvalidArgument`, a control character.
+    """
+    arguments = request.arguments
+    if not any(name in arguments for name in SIGNATURES):
+        return request
+    moved = {
+        name.lower(): header_text(name, text)
+        for name, text in arguments.items()
+        if name.lower().startswith("x-amz-") and name.lower() not in NOT_HEADERS
+    }
+    return replace(request, headers={**request.headers, **moved})
+
+
 def bucket_and_key(path: str) -> tuple[str, str]:
     """The decoded bucket and key of a raw path.
 
     Raises:
-        ApiError: `InvalidURI`.
+        ApiError: `InvalidURI`; `InvalidArgument`, the bucket holds a NUL.
     """
     bucket, _, key = path.removeprefix("/").partition("/")
     try:
-        return unquote_to_bytes(bucket).decode(), unquote_to_bytes(key).decode()
+        name = unquote_to_bytes(bucket).decode()
+        return refuse_nul("Bucket", name), unquote_to_bytes(key).decode()
     except UnicodeDecodeError:
         raise ApiError("InvalidURI", "Couldn't parse the specified URI.", 400) from None
 

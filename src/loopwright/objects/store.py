@@ -204,6 +204,37 @@ class LocalObjects:
         if old is not None:
             self.files.remove(old)
 
+    def delete_many(
+        self, bucket: str, wanted: Sequence[tuple[str, WriteConditions]]
+    ) -> list[ApiError | None]:
+        """Delete objects by key in one transaction; a refusal of one stops no other.
+
+        Returns:
+            For each of `wanted` its refusal, or None.
+
+        Raises:
+            ApiError: `NoSuchBucket`.
+        """
+
+        def work(connection: sa.Connection) -> tuple[list[ApiError | None], list[str]]:
+            lock_bucket(connection, bucket)
+            refusals: list[ApiError | None] = []
+            files: list[str] = []
+            for key, conditions in wanted:
+                try:
+                    old = delete_row(connection, bucket, key, conditions)
+                except ApiError as error:
+                    refusals.append(error)
+                    continue
+                refusals.append(None)
+                if old is not None:
+                    files.append(old)
+            return refusals, files
+
+        refusals, files = self.database.write(work)
+        self.files.remove(*files)
+        return refusals
+
     def set_tags(self, bucket: str, key: str, tags: dict[str, str]) -> None:
         """Replace the tags of an object.
 

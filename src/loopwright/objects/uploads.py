@@ -14,7 +14,7 @@ from loopwright.objects.buckets import lock_bucket, require_bucket
 from loopwright.objects.checksums import as_text, composite, new_hasher
 from loopwright.objects.files import PIECE_BYTES, ContentFiles, Writing
 from loopwright.objects.listing import group_of
-from loopwright.objects.names import key_bytes, no_such_upload
+from loopwright.objects.names import key_bytes, no_such_upload, refuse_nul
 from loopwright.objects.rows import Content, WriteConditions, put_row
 from loopwright.objects.tables import PARTS, UPLOADS, Attributes, Part
 from loopwright.wire.errors import ApiError
@@ -68,10 +68,14 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """What the client expects of the joined object; checksums by algorithm, size in bytes."""
+    """What the client expects of the joined object; checksums by algorithm, size in bytes.
+
+    `checksum_type` is that of the upload, or empty for no expectation.
+    """
 
     checksums: dict[str, str]
     size: int | None = None
+    checksum_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,12 +235,19 @@ class Uploads:
 
         Raises:
             ApiError: `NoSuchUpload`, `InvalidPart`, `InvalidPartOrder`, `EntityTooSmall`,
-                `BadDigest`, `PreconditionFailed`.
+                `BadDigest`, `InvalidRequest` (size, checksum type), `PreconditionFailed`.
         """
         with self._database.read() as connection:
             upload = _find(connection, *place)
         if upload.answer is not None:
             return upload.answer
+        if whole.checksum_type not in ("", upload.checksum_type):
+            raise ApiError(
+                "InvalidRequest",
+                f"The upload's checksum type is {upload.checksum_type or 'none'}, not "
+                f"{whole.checksum_type}.",
+                400,
+            )
         chosen = _choose(self.parts(upload.id), wanted)
         writing = self._files.begin()
         try:
@@ -342,6 +353,7 @@ def _upload(row: sa.Row[Any]) -> Upload:
 
 
 def _find(connection: sa.Connection, bucket: str, key: str, upload: str) -> Upload:
+    refuse_nul("uploadId", upload)
     row = connection.execute(
         UPLOADS.select().where(
             UPLOADS.c.id == upload, UPLOADS.c.bucket == bucket, UPLOADS.c.key == key_bytes(key)

@@ -21,6 +21,7 @@ from loopwright.objects.names import (
     key_bytes,
     precondition_failed,
     read_tags,
+    refuse_nul,
 )
 from loopwright.objects.reads import check_version
 from loopwright.objects.rows import WriteConditions
@@ -84,6 +85,9 @@ async def receive(
             # A long body is refused before it is sent; a short one is not worth the hop.
             await hop(call.objects.buckets.get, call.bucket)
         return writing, intake, await pour(body, intake, hop)
+    except ApiError:
+        await hop(writing.discard)  # Gone before the client hears of the refusal.
+        raise
     except BaseException:
         # In a thread, since a write of this content may be under way there.
         call.executor.submit(writing.discard)
@@ -101,6 +105,7 @@ def source_place(call: Call) -> tuple[str, str]:
     if version not in ("", "null"):
         raise ApiError("NoSuchVersion", "The specified version does not exist.", 404)
     bucket, separator, key = unquote(path).removeprefix("/").partition("/")
+    refuse_nul("x-amz-copy-source", bucket)
     if not separator or not key or bucket.startswith("arn:"):
         raise invalid_argument(
             "x-amz-copy-source",
@@ -223,10 +228,17 @@ def delete_objects(call: Call) -> Response:
             "MalformedXML", f"A deletion names 1 to {DELETE_MAX} objects; not {len(named)}.", 400
         )
     call.objects.buckets.get(call.bucket)
+    asked = [_conditions_of(item) for item in named]
+    places = [
+        (item.get("Key", ""), conditions)
+        for item, conditions in zip(named, asked, strict=True)
+        if isinstance(conditions, WriteConditions)
+    ]
+    outcomes = iter(call.objects.delete_many(call.bucket, places))
     deleted: list[dict[str, Any]] = []
     errors: list[dict[str, Any]] = []
-    for item in named:
-        refusal = _delete_one(call, item)
+    for item, conditions in zip(named, asked, strict=True):
+        refusal = conditions if isinstance(conditions, ApiError) else next(outcomes)
         if refusal is None:
             deleted.append({"Key": item.get("Key", "")})
         else:
@@ -237,20 +249,15 @@ def delete_objects(call: Call) -> Response:
     return call.reply({"Deleted": deleted, "Errors": errors})
 
 
-def _delete_one(call: Call, item: dict[str, Any]) -> ApiError | None:
-    """Delete one of many; a refusal is its own result and stops nothing."""
+def _conditions_of(item: dict[str, Any]) -> WriteConditions | ApiError:
+    """The conditions of one deletion of many; a refusal is its own result and stops nothing."""
     if item.get("VersionId", "null") != "null":
         return ApiError("NoSuchVersion", "The specified version does not exist.")
     for name in ("LastModifiedTime", "Size"):
         if name in item:
             return ApiError("NotImplemented", f"The condition {name} is not implemented.")
     etag = item.get("ETag")
-    try:
-        conditions = WriteConditions(bare_etag(etag) if etag else None)
-        call.objects.delete_if(call.bucket, item.get("Key", ""), conditions)
-    except ApiError as error:
-        return error
-    return None
+    return WriteConditions(bare_etag(etag) if etag else None)
 
 
 def put_object_tagging(call: Call) -> Response:
