@@ -92,7 +92,9 @@ def report(
         ["", "s", "script's own s", "s over its own", "x by hand"],
         rows,
     )
-    goal("a warm job over its script's own work", statistics.median(over_s["warm job"]), GOAL_S, "s")
+    goal(
+        "a warm job over its script's own work", statistics.median(over_s["warm job"]), GOAL_S, "s"
+    )
 
 
 def _rows() -> str:

@@ -125,7 +125,10 @@ def in_process(stores: dict[int, Bench]) -> None:
     }
     compare(
         "In process: CPU us a call",
-        {name: {size: make(bench) for size, bench in stores.items()} for name, make in calls.items()},
+        {
+            name: {size: make(bench) for size, bench in stores.items()}
+            for name, make in calls.items()
+        },
         time.process_time,
     )
 
@@ -172,9 +175,7 @@ def compare(
                 break
         medians = {size: statistics.median(found[size]) * 1e6 for size in SIZES}
         ratios[name] = medians[large] / medians[small]
-        rows.append(
-            [name, f"{medians[small]:.0f}", f"{medians[large]:.0f}", f"{ratios[name]:.2f}"]
-        )
+        rows.append([name, f"{medians[small]:.0f}", f"{medians[large]:.0f}", f"{ratios[name]:.2f}"])
     table(title, ["", f"{small:,} records", f"{large:,} records", "x"], rows)
     for name, value in ratios.items():
         goal(name, value, GOAL)

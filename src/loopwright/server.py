@@ -77,6 +77,7 @@ class GatewayProcess:
                     str(home),
                     self._settings.host,
                     str(self.port),
+                    self._settings.account,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -107,7 +107,7 @@ def test_a_body_over_six_megabytes_is_refused(server: Server, played: str) -> No
 
 
 def test_unknown_endpoints_and_variants_are_named(server: Server, played: str) -> None:
-    with pytest.raises(ClientError, match="Endpoint nowhere of account not found"):
+    with pytest.raises(ClientError, match="Endpoint nowhere of account 123456789012 not found"):
         _invoke(server, "nowhere", {})
     with pytest.raises(ClientError, match="Variant X not found"):
         _invoke(server, played, {}, TargetVariant="X")

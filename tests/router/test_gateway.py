@@ -91,7 +91,15 @@ class Gateway:
         self.access_key, self.secret = KeyFile(home / "keys.json").ensure()
         with (home / "gateway.log").open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "loopwright.router.gateway", str(home), "127.0.0.1", "0"],
+                [
+                    sys.executable,
+                    "-m",
+                    "loopwright.router.gateway",
+                    str(home),
+                    "127.0.0.1",
+                    "0",
+                    "123456789012",
+                ],
                 stderr=log,
             )
         path = home / "run" / "gateway.json"

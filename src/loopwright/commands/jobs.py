@@ -185,6 +185,7 @@ def stop(arguments: argparse.Namespace) -> int:
         path = home / "run" / name
         if path.exists():
             ended += _end(int(orjson.loads(path.read_bytes())["pid"]), words)
+            path.unlink(missing_ok=True)
     ended += _end_units(home)
     say(f"Stopped {ended} process{'es' if ended != 1 else ''} of {home}")
     return 0

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loopwright.keys import KeyFile
+from loopwright.server import is_process
 
 
 class CommandError(Exception):
@@ -57,11 +58,14 @@ def server_state(home: Path) -> dict[str, Any]:
         CommandError: none runs, as far as the home tells.
     """
     try:
-        return dict(orjson.loads((home / "run" / "control.json").read_bytes()))
+        state = dict(orjson.loads((home / "run" / "control.json").read_bytes()))
     except FileNotFoundError:
+        state = {}
+    if not state or not is_process(state["pid"], ""):
         raise CommandError(
             f"No server runs on {home}; start one with `loopwright serve --home {home}`."
-        ) from None
+        )
+    return state
 
 
 def client(home: Path, service: str) -> Any:

@@ -92,7 +92,7 @@ class Store:
     def find(self, query: Query) -> tuple[list[Record], tuple[Any, int] | None]:
         """A page of records, and where the next page starts or None at the end."""
         column = RECORDS.c[query.sort]
-        statement = sa.select(RECORDS).where(*_conditions(query))
+        statement = sa.select(RECORDS).where(*_conditions(query, self.database.is_sqlite))
         if query.after is not None:
             value, row_id = query.after
             ahead = column < value if query.descending else column > value
@@ -328,10 +328,12 @@ def remove_record(connection: sa.Connection, record: Record) -> None:
     connection.execute(sa.update(UNITS).where(UNITS.c.record == record.uid).values(record=""))
 
 
-def _conditions(query: Query) -> Sequence[sa.ColumnElement[bool]]:
+def _conditions(query: Query, sqlite: bool) -> Sequence[sa.ColumnElement[bool]]:
     found = [RECORDS.c.region == query.region, RECORDS.c.kind == query.kind]
     if query.name_contains:
-        found.append(RECORDS.c.name.contains(query.name_contains, autoescape=True))
+        # LIKE minds the case on one database and not on the other; the service minds it.
+        position = sa.func.instr if sqlite else sa.func.strpos
+        found.append(position(RECORDS.c.name, query.name_contains) > 0)
     if query.state is not None:
         found.append(RECORDS.c.state == query.state)
     if query.owner is not None:

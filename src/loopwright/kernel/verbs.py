@@ -389,8 +389,9 @@ def read_token(token: str | None, fingerprint: list[Any]) -> tuple[Any, int] | N
         after, given = orjson.loads(base64.urlsafe_b64decode(token.encode()))
         if given == fingerprint:
             return after[0], int(after[1])
-    except (ValueError, TypeError, IndexError):
-        pass
+    except (ValueError, TypeError, LookupError):
+        # The token is not ours; the refusal below says so.
+        after = None
     raise validation("NextToken is not one of this query; repeat the call without it.")
 
 

@@ -1,6 +1,6 @@
 """The gateway process: the public port, invocations answered here, all else passed on.
 
-Run as `python -m loopwright.router.gateway HOME HOST PORT`. It reads routes and keys from files,
+Run as `python -m loopwright.router.gateway HOME HOST PORT ACCOUNT`. It reads routes and keys from files,
 so it serves while the control plane is away. Requests for the control plane wait a few seconds
 for its return before they are refused.
 """
@@ -255,7 +255,7 @@ class Client(asyncio.Protocol):
 class Gateway:
     """The process: listens, keeps routes and keys fresh, drains on SIGTERM."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, account: str) -> None:
         self.home = home
         self.loop = asyncio.get_running_loop()
         self.clients: set[Client] = set()
@@ -263,7 +263,7 @@ class Gateway:
         self._keys = KeyFile(home / "keys.json")
         self.routes = Routes(home / "routes")
         self.pool = Pool(self.loop)
-        self.invoker = Invoker(self.routes, self._keys.read(), self.pool)
+        self.invoker = Invoker(self.routes, self._keys.read(), self.pool, account)
         self._alone_since = time.monotonic()
 
     async def run(self, host: str, port: int) -> None:
@@ -327,15 +327,15 @@ def _too_large(size: int) -> ApiError:
     )
 
 
-async def _main(home: Path, host: str, port: int) -> None:
-    await Gateway(home).run(host, port)
+async def _main(home: Path, host: str, port: int, account: str) -> None:
+    await Gateway(home, account).run(host, port)
 
 
 def main(argv: list[str]) -> None:
     """Run the gateway in its home folder: addresses of units are relative to it."""
     home = Path(argv[0])
     os.chdir(home)
-    uvloop.run(_main(home, argv[1], int(argv[2])))
+    uvloop.run(_main(home, argv[1], int(argv[2]), argv[3]))
 
 
 if __name__ == "__main__":

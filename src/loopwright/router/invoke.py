@@ -47,7 +47,8 @@ REFUSED: Final = (
 class Invoker:
     """Answers invocations. Belongs to one event loop."""
 
-    def __init__(self, routes: Routes, keys: Mapping[str, str], pool: Pool) -> None:
+    def __init__(self, routes: Routes, keys: Mapping[str, str], pool: Pool, account: str) -> None:
+        self.account = account
         self.routes = routes
         self.keys = keys
         self.pool = pool
@@ -75,7 +76,9 @@ class Invoker:
             self.routes.refresh()
             route = self.routes.get(region, name)
         if route is None:
-            raise ApiError("ValidationError", f"Endpoint {name} of account not found.", 400)
+            raise ApiError(
+                "ValidationError", f"Endpoint {name} of account {self.account} not found.", 400
+            )
         return route
 
     async def _invoke(self, request: Request, route: Route) -> bytes:

@@ -114,6 +114,7 @@ class StoreContract:
 
         assert names(name_contains="a") == ["alpha", "beta", "a%b", "gamma"]
         assert names(name_contains="%") == ["a%b"]
+        assert names(name_contains="ALPHA") == []
         assert names(state="Odd") == ["beta", "gamma"]
         assert names(created=(0.0, 3.0)) == ["beta", "a%b"]
 
