@@ -1,8 +1,8 @@
 """The gateway process: the public port, invocations answered here, all else passed on.
 
 Run as `python -m loopwright.router.gateway HOME HOST PORT ACCOUNT`. It reads routes and keys from
-files, so it serves while the control plane is away. Requests for the control plane wait a few seconds
-for its return before they are refused.
+files, so it serves while the control plane is away. Requests for the control plane wait a few
+seconds for its return before they are refused.
 """
 
 import asyncio
