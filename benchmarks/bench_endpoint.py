@@ -34,6 +34,7 @@ from common import (
     tree,
 )
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from tests.real.scripts import SERVE
 
@@ -53,6 +54,7 @@ def main() -> None:
     model = fitted()
     bodies = {rows: _bodies(model, rows) for rows in (1, 100)}
     with folder() as where, contextlib.ExitStack() as stack:
+        stack.enter_context(threadpool_limits(1))
         joblib.dump(model, where / "model.joblib")
         targets: Targets = {
             **stack.enter_context(_loopwright(where, bodies)),
@@ -182,7 +184,9 @@ def _peers(where: Path, bodies: dict[int, list[tuple[bytes, Any]]]) -> Iterator[
         "PYTHONPATH": str(HERE),
     }
     commands = {
-        "FastAPI on uvicorn": ["uvicorn", "--no-access-log", "--log-level", "warning", "peers:fast"],
+        "FastAPI on uvicorn": [
+            "uvicorn", "--no-access-log", "--log-level", "warning", "peers:fast",
+        ],
         "granian, RSGI": [
             "granian", "--interface", "rsgi", "--no-access-log", "--log-level", "warning",
             "peers:rsgi",

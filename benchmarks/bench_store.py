@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common import ROOT, Server, folder, goal, ratio, remark, table
+from common import Server, folder, goal, remark, table
 
 from loopwright.contract.instances import Machine
 from loopwright.control import all_kinds

@@ -1,6 +1,5 @@
 """Stores and servers for the tests of the object tree."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,6 @@ import pytest
 from loopwright.database import Database
 from loopwright.objects.store import LocalObjects
 from tests.objects.serving import client, serving
-
-POSTGRES = os.environ.get("LOOPWRIGHT_TEST_POSTGRES")
 
 
 def opened(url: str, folder: Path) -> Iterator[LocalObjects]:
@@ -26,7 +23,7 @@ def opened(url: str, folder: Path) -> Iterator[LocalObjects]:
         database.close()
 
 
-DATABASES = ["sqlite"] if POSTGRES is None else ["sqlite", "postgres"]
+DATABASES = ["sqlite", "postgres"]
 
 
 @pytest.fixture(scope="module", params=DATABASES)
@@ -35,7 +32,11 @@ def local(
 ) -> Iterator[LocalObjects]:
     """A store that the tests of a module share."""
     folder = tmp_path_factory.mktemp("objects")
-    url = f"sqlite:///{folder}/objects.db" if request.param == "sqlite" else str(POSTGRES)
+    url = (
+        f"sqlite:///{folder}/objects.db"
+        if request.param == "sqlite"
+        else request.getfixturevalue("postgres")
+    )
     yield from opened(url, folder / "contents")
 
 

@@ -8,7 +8,7 @@ from loopwright.objects.base import Objects
 from loopwright.objects.external import ExternalObjects
 from loopwright.objects.store import LocalObjects
 from loopwright.testing.objects import ObjectsContract, wrong
-from tests.objects.conftest import POSTGRES, opened
+from tests.objects.conftest import opened
 from tests.objects.serving import ACCESS_KEY, SECRET
 
 
@@ -19,12 +19,12 @@ class TestLocal(ObjectsContract):
         yield from opened(f"sqlite:///{folder}/objects.db", folder / "contents")
 
 
-@pytest.mark.skipif(POSTGRES is None, reason="LOOPWRIGHT_TEST_POSTGRES holds no URL")
 class TestPostgres(ObjectsContract):
     @pytest.fixture(scope="class")
-    def objects(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalObjects]:
-        assert POSTGRES is not None
-        yield from opened(POSTGRES, tmp_path_factory.mktemp("postgres"))
+    def objects(
+        self, postgres: str, tmp_path_factory: pytest.TempPathFactory
+    ) -> Iterator[LocalObjects]:
+        yield from opened(postgres, tmp_path_factory.mktemp("postgres"))
 
 
 class TestExternal(ObjectsContract):

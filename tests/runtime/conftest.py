@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import skip
+
 SOURCE = Path(__file__).parents[2] / "src"
 WAIT_S = 60
 
@@ -215,4 +217,4 @@ def module_unit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unit]:
 @pytest.fixture
 def torch_installed() -> None:
     if importlib.util.find_spec("torch") is None:
-        pytest.skip("PyTorch is missing; install it with `pip install 'loopwright[torch]'`.")
+        skip("PyTorch is missing; `make torch` installs it.")
