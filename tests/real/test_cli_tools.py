@@ -284,7 +284,8 @@ def test_stop_on_a_home_without_a_server_has_nothing_to_stop(tmp_path: Path) -> 
 
 def test_a_server_that_died_is_one_sentence(own_server: Server) -> None:
     own_server.kill()
-    assert "control plane" in _refused(own_server, "ps")
+    assert "loopwright serve" in _refused(own_server, "ps")
+    assert "not found" in _refused(own_server, "invoke", "x", "{}")
     own_server.stop()
     for arguments in (("ps",), ("describe", "x"), ("invoke", "x", "{}")):
         assert "loopwright serve" in _refused(own_server, *arguments)

@@ -51,26 +51,35 @@ def moment(seconds: float | datetime | None) -> str:
     return when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def server_state(home: Path) -> dict[str, Any]:
+def server_state(home: Path, needed: str = "control.json") -> dict[str, Any]:
     """What the running server wrote about itself.
+
+    Args:
+        needed: File of the process that must live; invocations need only the gateway.
 
     Raises:
         CommandError: none runs, as far as the home tells.
     """
-    try:
-        state = dict(orjson.loads((home / "run" / "control.json").read_bytes()))
-    except FileNotFoundError:
-        state = {}
-    if not state or not is_process(state["pid"], ""):
+    state = _read_state(home / "run" / "control.json")
+    process = _read_state(home / "run" / needed)
+    if not state or not process or not is_process(process["pid"], ""):
         raise CommandError(
             f"No server runs on {home}; start one with `loopwright serve --home {home}`."
         )
     return state
 
 
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        return dict(orjson.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return {}
+
+
 def client(home: Path, service: str) -> Any:
     """A botocore client of this home's server."""
-    state = server_state(home)
+    runtime = service == "sagemaker-runtime"
+    state = server_state(home, "gateway.json" if runtime else "control.json")
     access_key, secret = KeyFile(home / "keys.json").ensure()
     return botocore.session.Session().create_client(
         service,
