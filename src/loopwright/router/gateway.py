@@ -92,7 +92,9 @@ class Client(asyncio.Protocol):
             self._passing.resume_answer()
 
     def eof_received(self) -> bool:
-        return bool(self._queue) or self._passing is not None
+        # A client that ends within its body is gone; one that has sent all may half-close.
+        passed_whole = self._passing is not None and self._passing.request_done
+        return bool(self._queue) or passed_whole
 
     def data_received(self, data: bytes) -> None:
         if self._passing is not None and self._passing.request_done:

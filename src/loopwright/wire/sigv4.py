@@ -22,6 +22,8 @@ from loopwright.wire.http import Request
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
 UNSIGNED: Final = "UNSIGNED-PAYLOAD"
 SKEW_S: Final = 900
+# A session token may be added after signing; the payload's hash is in the signed text anyway.
+MAY_BE_UNSIGNED: Final = frozenset({"x-amz-security-token", "x-amz-content-sha256"})
 EXPIRES_S_MAX: Final = 604_800
 SPACES: Final = re.compile(r"\s+")
 SUB_RESOURCES: Final = frozenset(
@@ -97,6 +99,11 @@ CODES: Final = {
         ("SignatureDoesNotMatch", 403),
         ("SignatureDoesNotMatch", 403),
     ),
+    "unsigned": (
+        ("InvalidSignatureException", 403),
+        ("SignatureDoesNotMatch", 403),
+        ("AccessDenied", 403),
+    ),
     "skewed": (
         ("InvalidSignatureException", 403),
         ("SignatureDoesNotMatch", 403),
@@ -163,6 +170,7 @@ def _verify_header(
     payload = request.headers.get("x-amz-content-sha256")
     if payload is None:
         payload = hashlib.sha256(request.body).hexdigest()
+    _check_signed_names(request, names)
     key = signing_key(_secret(keys, access_key), date, region, service)
     scope = f"{date}/{region}/{service}/aws4_request"
     canonical = _canonical(request, request.query, names, payload, service)
@@ -199,11 +207,31 @@ def _verify_query(request: Request, keys: Mapping[str, str], now: float) -> Sign
     payload = UNSIGNED
     if service != "s3":
         payload = hashlib.sha256(request.body).hexdigest()
+    _check_signed_names(request, names)
     key = signing_key(_secret(keys, access_key), date, region, service)
     scope = f"{date}/{region}/{service}/aws4_request"
     canonical = _canonical(request, "&".join(pieces), names, payload, service)
     _compare(_signature(key, timestamp, scope, canonical), given)
     return Signed(access_key, region, service, payload, key, given, timestamp, scope)
+
+
+def _check_signed_names(request: Request, names: str) -> None:
+    """Refuse headers that change what a request means but are not part of its signature.
+
+    The bearer of a presigned PUT could otherwise add `x-amz-copy-source` and read any object.
+    """
+    signed = set(names.split(";"))
+    unsigned = [
+        name
+        for name in request.headers
+        if (name == "host" or name.startswith("x-amz-")) and name not in signed | MAY_BE_UNSIGNED
+    ]
+    if unsigned:
+        raise SignatureError(
+            "unsigned",
+            f"There were headers present in the request which were not signed: "
+            f"{', '.join(unsigned)}.",
+        )
 
 
 def _verify_old_query(request: Request, keys: Mapping[str, str], now: float) -> Signed:
