@@ -169,7 +169,15 @@ def _gateway(home: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
         ],
     }
     route_file(home / "routes", f"{REGION}/{ENDPOINT}").write_bytes(orjson.dumps(route))
-    command = [sys.executable, "-m", "loopwright.router.gateway", str(home), "127.0.0.1", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "loopwright.router.gateway",
+        str(home),
+        "127.0.0.1",
+        str(port),
+        "123456789012",
+    ]
     with spawned(command) as process:
         await_listening(port, process)
         yield process

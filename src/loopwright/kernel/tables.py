@@ -24,7 +24,9 @@ RECORDS = sa.Table(
     sa.UniqueConstraint("region", "kind", "name"),
     sa.Index("records_by_created", "region", "kind", "created", "id"),
     sa.Index("records_by_modified", "region", "kind", "modified", "id"),
-    sa.Index("records_by_state", "region", "kind", "state", "id"),
+    # With the column of the sort, so that a state that few records have is found without a scan.
+    sa.Index("records_by_state_created", "region", "kind", "state", "created", "id"),
+    sa.Index("records_by_state_name", "region", "kind", "state", "name", "id"),
 )
 
 TAGS = sa.Table(
