@@ -122,7 +122,8 @@ def _run(record: Record, view: View, now: float, machine: Machine, fleet: Fleet)
     serving = fleet if complete or old is None else old
     if serving is fleet:
         kept = {item.unit_id for item in instances}
-        if complete:
+        # Only in a later pass than the one that moves the traffic: the gateway needs a moment.
+        if complete and settled:
             actions += _stop_all_but(view, kept)
     shown = _instances(record, view, serving)
     actions.append(Publish(_route_key(record), _route(record, serving, shown)))

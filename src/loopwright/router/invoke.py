@@ -53,6 +53,10 @@ def _request_id() -> bytes:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}".encode()
 
 
+class NoInstance(ApiError):
+    """No instance took the request, so it is safe to ask again."""
+
+
 class Invoker:
     """Answers invocations. Belongs to one event loop."""
 
@@ -66,7 +70,7 @@ class Invoker:
         """The whole HTTP response to `POST /endpoints/NAME/invocations`."""
         try:
             route = await self._route(request)
-            return await self._invoke(request, route)
+            return await self._patiently(request, route)
         except SignatureError as error:
             return error_response(error.as_api_error("rest-json"))
         except ApiError as error:
@@ -89,6 +93,36 @@ class Invoker:
                 "ValidationError", f"Endpoint {name} of account {self.account} not found.", 400
             )
         return route
+
+    async def _patiently(self, request: Request, route: Route) -> bytes:
+        """Invoke; when the instances have just changed, ask those of the new route once more."""
+        deadline = time.monotonic() + ROUTE_WAIT_S
+        while True:
+            try:
+                return await self._invoke(request, route)
+            except NoInstance:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.02)
+                self.routes.refresh()
+                route = self.routes.get(route.region, route.endpoint) or route
+            except Broken as error:
+                changed = await self._changed(route) if error.silent else None
+                if changed is None or time.monotonic() > deadline + ROUTE_WAIT_S:
+                    raise _model_error(route, 0, f"Worker died: {error}.") from None
+                route = changed
+
+    async def _changed(self, route: Route) -> Route | None:
+        """A route to other instances than this one's, if it comes soon."""
+        before = _instance_ids(route)
+        deadline = time.monotonic() + ROUTE_WAIT_S
+        while time.monotonic() < deadline:
+            self.routes.refresh()
+            found = self.routes.get(route.region, route.endpoint)
+            if found is not None and _instance_ids(found) - before:
+                return found
+            await asyncio.sleep(0.02)
+        return None
 
     async def _invoke(self, request: Request, route: Route) -> bytes:
         headers = request.headers
@@ -113,8 +147,6 @@ class Invoker:
             raise _model_error(
                 route, 0, f"Your invocation timed out: the model took more than {MODEL_TIME_S:g} s."
             ) from None
-        except Broken as error:
-            raise _model_error(route, 0, f"Worker died: {error}.") from None
         if answer.status >= 400:
             text = answer.body.decode("utf-8", "replace")
             raise _model_error(route, answer.status, text)
@@ -132,7 +164,7 @@ class Invoker:
             if instance is None and lost:
                 raise Broken("the model server ended while it had the request")
             if instance is None:
-                raise ApiError(
+                raise NoInstance(
                     "ServiceUnavailable",
                     f"No instance of variant {variant.name} is ready; try again shortly.",
                     503,
@@ -149,17 +181,21 @@ class Invoker:
                     # Only the kept connection may be stale; the instance itself may be well.
                     self.pool.forget(connection)
                     lost = True
-                except Broken:
+                except Broken as error:
                     # No byte came back: another instance may compute the answer, once.
                     self.pool.forget(connection)
                     broken += 1
                     tried.add(instance.unit_id)
-                    if broken > 1 or len(variant.instances) == 1:
+                    if broken > 1 or len(variant.instances) == 1 or not error.silent:
                         raise
             except NeverAccepted:
                 tried.add(instance.unit_id)
             finally:
                 instance.outstanding -= 1
+
+
+def _instance_ids(route: Route) -> set[str]:
+    return {item.unit_id for variant in route.variants for item in variant.instances}
 
 
 def _head(request: Request) -> bytes:

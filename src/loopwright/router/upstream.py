@@ -18,7 +18,14 @@ class NeverAccepted(Exception):
 
 
 class Broken(Exception):
-    """The instance went away after it took the request and before it answered."""
+    """The instance went away after it took the request and before it answered.
+
+    `silent` says that no byte of an answer came back, so that another may compute it once.
+    """
+
+    def __init__(self, message: str, silent: bool = True) -> None:
+        super().__init__(message)
+        self.silent = silent
 
 
 class Answer:
@@ -72,7 +79,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            self._fail(Broken(f"the model server's answer is no HTTP: {error}"))
+            self._fail(Broken(f"the model server's answer is no HTTP: {error}", silent=False))
             self.abort()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -104,7 +111,9 @@ class Connection(asyncio.Protocol):
         self.closed = True
         if self._waiting is not None:
             if self._answered_bytes or self._fresh:
-                self._fail(Broken("the model server closed the connection while it worked"))
+                silent = not self._answered_bytes
+                text = "the model server closed the connection while it worked"
+                self._fail(Broken(text, silent))
             else:
                 # A kept connection that was closed before a byte came back: the server had ended
                 # it before this request reached it.
