@@ -80,6 +80,16 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
         "ValidationException",
         "MaxWaitTimeInSeconds must be given",
     ),
+    "a limit to waiting": (
+        {
+            "StoppingCondition": {
+                "MaxRuntimeInSeconds": 60,
+                "MaxPendingTimeInSeconds": 7200,
+            }
+        },
+        "ValidationException",
+        "MaxPendingTimeInSeconds is 7200",
+    ),
     "serverless": (
         {"MlflowConfig": {"MlflowResourceArn": "arn:aws:sagemaker:us-east-1:1:mlflow-app/a"}},
         "ValidationException",

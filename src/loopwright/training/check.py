@@ -87,7 +87,17 @@ def _check_resources(spec: Mapping[str, Any]) -> None:
             )
     if not resources.get("InstanceType"):
         raise validation("ResourceConfig.InstanceType is missing.")
+    if resources.get("TrainingPlanArn"):
+        raise refuse(
+            "ResourceConfig.TrainingPlanArn", resources["TrainingPlanArn"], "leave it out."
+        )
     stopping = spec.get("StoppingCondition", {})
+    if stopping.get("MaxPendingTimeInSeconds"):
+        raise refuse(
+            "StoppingCondition.MaxPendingTimeInSeconds",
+            stopping["MaxPendingTimeInSeconds"],
+            "jobs wait for capacity until they are stopped; leave it out.",
+        )
     runtime_s, wait_s = stopping.get("MaxRuntimeInSeconds"), stopping.get("MaxWaitTimeInSeconds")
     if spec.get("EnableManagedSpotTraining") and wait_s is None:
         raise validation(
