@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(verbs, common)
     _add_small(verbs, common)
     _add_jobs(verbs, common)
+    _add_tuning(verbs, common)
     return parser
 
 
@@ -165,6 +166,27 @@ def _add_jobs(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     invoke.add_argument("--content-type", default="application/json")
     invoke.add_argument("--accept", default="*/*")
     invoke.add_argument("--variant", help="a production variant by name")
+
+
+def _add_tuning(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    text = "Say what a request's figures mean before it runs."
+    advise = verbs.add_parser("advise", help=text, description=text)
+    subjects = advise.add_subparsers(title="subjects", required=True, metavar="SUBJECT")
+    tuning = _command(
+        subjects, common, "tuning", commands.advise_tuning, "Advice on a tuning request."
+    )
+    tuning.add_argument("request", help="JSON file: a request of CreateHyperParameterTuningJob")
+    tuning.add_argument("--json", action="store_true", help="for machines")
+    text = "Look at tuning jobs."
+    looks = verbs.add_parser("tuning", help=text, description=text).add_subparsers(
+        title="looks", required=True, metavar="LOOK"
+    )
+    show = _command(
+        looks, common, "show", commands.show_tuning, "Progress, best so far, trials, history."
+    )
+    show.add_argument("name")
+    show.add_argument("-f", "--follow", action="store_true", help="live, until the job is over")
+    show.add_argument("--json", action="store_true", help="for machines")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Final
 
 from loopwright.compute.folder import write_durably
 from loopwright.keys import KeyFile
+from loopwright.wire.services import OWN_MODELS
 
 SITE: Final = '''\
 """Written by Loopwright: sends the STS requests of AWS clients to AWS_ENDPOINT_URL."""
@@ -60,6 +61,8 @@ if _next is not None and _next.loader is not None:
     _next.loader.exec_module(importlib.util.module_from_spec(_next))
 '''
 
+MODELS_PATH: Final = "AWS_DATA_PATH"
+"""Where botocore looks for further service models: ours is there."""
 SDK_CONFIG: Final = """\
 SchemaVersion: '1.0'
 SageMaker:
@@ -73,8 +76,12 @@ def write_client(home: Path) -> Path:
     """Write the client's files; repeatable. Returns their folder."""
     folder = home / "client"
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in (("sitecustomize.py", SITE), ("sagemaker.yaml", SDK_CONFIG)):
+    files = {"sitecustomize.py": SITE, "sagemaker.yaml": SDK_CONFIG}
+    for model in OWN_MODELS.rglob("*.json"):
+        files[f"models/{model.relative_to(OWN_MODELS)}"] = model.read_text()
+    for name, text in files.items():
         path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_text() != text:
             write_durably(path, text.encode())
     return folder
@@ -91,6 +98,7 @@ def variables(home: Path, url: str, region: str) -> dict[str, str]:
         "AWS_DEFAULT_REGION": region,
         "AWS_REGION": region,
         "AWS_EC2_METADATA_DISABLED": "true",
+        MODELS_PATH: str(folder / "models"),
         "SAGEMAKER_USER_CONFIG_OVERRIDE": str(folder / "sagemaker.yaml"),
     }
 
@@ -100,10 +108,13 @@ def shell_lines(home: Path, url: str, region: str) -> str:
     lines = [
         f"export {name}={shlex.quote(value)}"
         for name, value in variables(home, url, region).items()
+        if name != MODELS_PATH
     ]
+    models = shlex.quote(str(home / "client" / "models"))
     folder = shlex.quote(str(home / "client"))
     lines += [
         f'export PYTHONPATH={folder}"${{PYTHONPATH:+:$PYTHONPATH}}"',
+        f'export {MODELS_PATH}={models}"${{{MODELS_PATH}:+:${MODELS_PATH}}}"',
         'export NO_PROXY="127.0.0.1,localhost${NO_PROXY:+,$NO_PROXY}"',
         'export no_proxy="$NO_PROXY"',
         "unset AWS_PROFILE AWS_SESSION_TOKEN AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",

@@ -24,7 +24,8 @@ from loopwright.aws.metrics import Metrics, cloudwatch_operations
 from loopwright.client import variables
 from loopwright.compute.collect import collector
 from loopwright.compute.folder import unit_folder, write_durably
-from loopwright.compute.process import ProcessBackend, metric_points
+from loopwright.compute.points import metric_points
+from loopwright.compute.process import ProcessBackend
 from loopwright.compute.staging import split_uri, stage
 from loopwright.config import Settings
 from loopwright.contract.instances import Machine
@@ -33,6 +34,7 @@ from loopwright.hosting.kinds import hosting_kinds
 from loopwright.hosting.operations import hosting_operations
 from loopwright.kernel.clock import ScaledClock
 from loopwright.kernel.engine import Engine
+from loopwright.kernel.history import history_operations
 from loopwright.kernel.kinds import Kind, Kinds, Lookup
 from loopwright.kernel.records import Record
 from loopwright.kernel.store import Store
@@ -47,6 +49,9 @@ from loopwright.objects.store import LocalObjects
 from loopwright.processing.plan import processing_kinds
 from loopwright.router.routes import route_file
 from loopwright.training.kinds import training_kinds
+from loopwright.tuning.functions import tuning_functions
+from loopwright.tuning.kinds import tuning_kinds
+from loopwright.tuning.operations import tuning_advice, tuning_operations
 from loopwright.wire.errors import ApiError
 from loopwright.wire.services import service
 
@@ -58,7 +63,12 @@ IDLE_S: Final = 0.5
 
 def all_kinds(machine: Machine) -> list[Kind]:
     """Every kind of every room."""
-    return [*training_kinds(machine), *processing_kinds(machine), *hosting_kinds(machine)]
+    return [
+        *training_kinds(machine),
+        *processing_kinds(machine),
+        *hosting_kinds(machine),
+        *tuning_kinds(),
+    ]
 
 
 def all_operations(kinds: Kinds, database: Database, home: Path) -> dict[str, dict[str, Operation]]:
@@ -67,7 +77,9 @@ def all_operations(kinds: Kinds, database: Database, home: Path) -> dict[str, di
         "sagemaker": {
             **generic_operations(kinds, service("sagemaker")),
             **hosting_operations(),
+            **tuning_operations(),
         },
+        "loopwright": {**history_operations(), **tuning_advice()},
         "sts": sts_operations(),
         "iam": iam_operations(database),
         "ecr": ecr_operations(),
@@ -104,7 +116,13 @@ class ControlPlane:
             all_kinds(Machine(total.cpus, total.memory_bytes)), account=settings.account
         )
         self.engine = Engine(
-            self.store, self.kinds, self.clock, {"collect": collector(home, self.objects)}
+            self.store,
+            self.kinds,
+            self.clock,
+            {
+                "collect": collector(home, self.objects),
+                **tuning_functions(self.store, self.objects, home),
+            },
         )
         self.supervisor = Supervisor(self.store, self.backend, self.clock, self.engine.wake)
         self._metrics = Metrics(self.database)
@@ -137,7 +155,7 @@ class ControlPlane:
             store=self.store,
             kinds=self.kinds,
             clock=self.clock,
-            lookup=Lookup(record, self.object_exists),
+            lookup=Lookup(record, self.object_exists, self.kinds),
             wake=self.engine.wake,
         )
 

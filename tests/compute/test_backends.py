@@ -11,7 +11,8 @@ import pytest
 
 from loopwright.compute import sandbox
 from loopwright.compute.folder import log_path, unit_folder
-from loopwright.compute.process import ProcessBackend, metric_points
+from loopwright.compute.points import metric_points
+from loopwright.compute.process import ProcessBackend
 from loopwright.compute.simulated import Script, SimulatedBackend
 from loopwright.compute.staging import StagingError, relative_name, stage
 from loopwright.kernel.clock import VirtualClock

@@ -7,14 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from loopwright.compute.simulated import Script
 from loopwright.contract.instances import Machine
 from loopwright.hosting.kinds import hosting_kinds
 from loopwright.hosting.operations import hosting_operations
 from loopwright.kernel.kinds import Kind
+from loopwright.kernel.store import Store
 from loopwright.processing.plan import processing_kinds
 from loopwright.testing.simulation import Effects, SimulatedWorld
 from loopwright.training.kinds import training_kinds
+from loopwright.tuning.functions import tuning_functions
+from loopwright.tuning.kinds import tuning_kinds
 
 MACHINE = Machine(2.0, 16 * 2**30)
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
@@ -22,7 +27,12 @@ ROLE = "arn:aws:iam::123456789012:role/Role"
 
 
 def kinds() -> list[Kind]:
-    return [*training_kinds(MACHINE), *processing_kinds(MACHINE), *hosting_kinds(MACHINE)]
+    return [
+        *training_kinds(MACHINE),
+        *processing_kinds(MACHINE),
+        *hosting_kinds(MACHINE),
+        *tuning_kinds(),
+    ]
 
 
 def training_request(name: str, **more: Any) -> dict[str, Any]:
@@ -60,11 +70,42 @@ def world(folder: Path, effects: Effects, made: list[Kind] | None = None) -> Sim
         effects,
         collected=collected,
         more_operations=hosting_operations(),
+        more_functions=functions(folder),
     )
-    simulated.backend.script_of = lambda unit_id, program: Script(
-        None if program.get("serves") else 10.0
-    )
+    simulated.backend.script_of = script_of
     return simulated
+
+
+class _Shelf:
+    """An object store that takes the report of a tuning job."""
+
+    def bucket_exists(self, bucket: str) -> bool:
+        return True
+
+    def put_file(self, bucket: str, key: str, path: Path) -> Any:
+        assert path.stat().st_size > 0
+
+
+def functions(folder: Path) -> Callable[[Store], Mapping[str, Any]]:
+    """The calls of tuning jobs; the report is not drawn, that would be most of the time."""
+    (folder / "run").mkdir(exist_ok=True)
+    return lambda store: {
+        **tuning_functions(store, _Shelf(), folder),
+        "tuning.report": lambda arguments: "s3://bucket/report.html",
+    }
+
+
+def script_of(unit_id: str, program: Mapping[str, Any]) -> Script:
+    """Servers run on; a trial reports three steps, resumed where its attempt before was paused."""
+    if program.get("serves"):
+        return Script(None)
+    if program.get("objective") is None:
+        return Script(10.0)
+    rate = float(orjson.loads(program["files"]["input/config/hyperparameters.json"])["rate"])
+    attempt = int(unit_id.rpartition("#")[2].partition(".")[0])
+    first = min(attempt, 2) + 1
+    values = tuple(round((rate - 0.3) ** 2 + 1 / step, 6) for step in range(first, 4))
+    return Script(len(values) + 0.5, reports=("loss", values), first_step=first)
 
 
 def check_invariants(simulated: SimulatedWorld) -> None:
@@ -72,7 +113,9 @@ def check_invariants(simulated: SimulatedWorld) -> None:
     backend = simulated.backend
     twice = [name for name, count in Counter(backend.starts).items() if count > 1]
     assert not twice, f"started twice: {twice}"
-    slots = Counter(re.sub(r"#.*", "", name) for name in backend.starts if "TrainingJob" in name)
+    jobs = [name for name in backend.starts if name.startswith("TrainingJob/")]
+    # A trial of Hyperband runs again each time that it is promoted.
+    slots = Counter(re.sub(r"#.*", "", name) for name in jobs if "/hyperband-" not in name)
     again = [name for name, count in slots.items() if count > 1]
     assert not again, f"a job ran more than once: {again}"
     assert backend.cpus_peak <= backend.total.cpus + 1e-9, "capacity was exceeded"
@@ -154,11 +197,74 @@ def serve(simulated: SimulatedWorld) -> dict[str, Any]:
     }
 
 
+def _tuned(simulated: SimulatedWorld, name: str, config: dict[str, Any]) -> dict[str, Any]:
+    request = training_request(name)
+    objective = {"Type": "Minimize", "MetricName": "loss"}
+    rate = {"Name": "rate", "MinValue": "0", "MaxValue": "1"}
+    simulated.call(
+        "CreateHyperParameterTuningJob",
+        HyperParameterTuningJobName=name,
+        HyperParameterTuningJobConfig={
+            "HyperParameterTuningJobObjective": objective,
+            "ParameterRanges": {"ContinuousParameterRanges": [rate]},
+            "RandomSeed": 1,
+            **config,
+        },
+        TrainingJobDefinition={
+            "StaticHyperParameters": request["HyperParameters"],
+            "AlgorithmSpecification": {
+                **request["AlgorithmSpecification"],
+                "MetricDefinitions": [{"Name": "loss", "Regex": "loss=(.*)"}],
+            },
+            "CheckpointConfig": {"S3Uri": "s3://bucket/checkpoints"},
+            **{
+                member: request[member]
+                for member in ("RoleArn", "OutputDataConfig", "ResourceConfig", "StoppingCondition")
+            },
+        },
+    )
+    simulated.run_until(
+        lambda: _state(simulated, "HyperParameterTuningJob", name) == "Completed", 2000
+    )
+    _settle(simulated)
+    record = simulated.record("HyperParameterTuningJob", name)
+    assert record is not None
+    children = simulated.store.children(record.uid)
+    assert len({child.name for child in children}) == len(children)
+    counts = record.status["TrainingJobStatusCounters"]
+    assert (
+        sum(counts.values()) == len(children) == config["ResourceLimits"]["MaxNumberOfTrainingJobs"]
+    )
+    return {"counts": counts, "running": simulated.backend.running(), "record": record}
+
+
+def tune_random(simulated: SimulatedWorld) -> dict[str, Any]:
+    """Random search: the points are a function of seed and index, so crashes change none."""
+    limits = {"MaxNumberOfTrainingJobs": 3, "MaxParallelTrainingJobs": 2}
+    found = _tuned(simulated, "random", {"Strategy": "Random", "ResourceLimits": limits})
+    best = found.pop("record").status["BestTrainingJob"]
+    return {**found, "best": best["TunedHyperParameters"]}
+
+
+def tune_hyperband(simulated: SimulatedWorld) -> dict[str, Any]:
+    """Hyperband with pauses and promotions; which trial is promoted when depends on the timing."""
+    limits = {"MaxNumberOfTrainingJobs": 3, "MaxParallelTrainingJobs": 2}
+    strategy = {"HyperbandStrategyConfig": {"MinResource": 1, "MaxResource": 3}}
+    config = {"Strategy": "Hyperband", "StrategyConfig": strategy, "ResourceLimits": limits}
+    found = _tuned(simulated, "hyperband", config)
+    del found["record"]
+    # A crash may let a trial run past its rung, up to its end: how each ended is not the same.
+    found["counts"] = sum(found["counts"].values())
+    return found
+
+
 SCENARIOS: dict[str, Callable[[SimulatedWorld], dict[str, Any]]] = {
     "train": train,
     "train_many": train_many,
     "stop": stop,
     "serve": serve,
+    "tune_random": tune_random,
+    "tune_hyperband": tune_hyperband,
 }
 
 
@@ -177,7 +283,7 @@ def _settle(simulated: SimulatedWorld) -> None:
 
 def _state(simulated: SimulatedWorld, kind: str, name: str) -> str | None:
     record = simulated.record(kind, name)
-    member = {"TrainingJob": "TrainingJobStatus", "Endpoint": "EndpointStatus"}[kind]
+    member = f"{kind}Status"
     return record.status[member] if record is not None else None
 
 

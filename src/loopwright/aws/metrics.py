@@ -184,7 +184,7 @@ class Metrics:
         unit_id: str,
         region: str,
         dimensions: Dimensions,
-        read: Callable[[int], Iterable[tuple[str, float, float]]],
+        read: Callable[[int], Iterable[tuple[str, float | None, float]]],
     ) -> None:
         """Take the points of a training unit that were not taken yet.
 
@@ -205,6 +205,8 @@ class Metrics:
             taken = start + len(points)
             connection.execute(sa.insert(READ_LINES).values(unit=unit_id, lines=taken))
             for name, value, at in points:
+                if value is None:
+                    continue  # CloudWatch has no place for NaN.
                 metric = _metric_id(
                     connection, region, "/aws/sagemaker/TrainingJobs", name, dimensions, "None"
                 )

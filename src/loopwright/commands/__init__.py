@@ -5,9 +5,11 @@ from loopwright.commands.jobs import describe, invoke, logs, ps, stop
 from loopwright.commands.machine import doctor, images
 from loopwright.commands.output import CommandError
 from loopwright.commands.serving import env, keys, serve
+from loopwright.commands.tuning import advise_tuning, show_tuning
 
 __all__ = [
     "CommandError",
+    "advise_tuning",
     "demo",
     "describe",
     "doctor",
@@ -18,5 +20,6 @@ __all__ = [
     "logs",
     "ps",
     "serve",
+    "show_tuning",
     "stop",
 ]

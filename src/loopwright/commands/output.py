@@ -14,6 +14,7 @@ from rich.table import Table
 
 from loopwright.keys import KeyFile
 from loopwright.server import is_process
+from loopwright.wire.services import OWN_MODELS
 
 
 class CommandError(Exception):
@@ -81,7 +82,9 @@ def client(home: Path, service: str) -> Any:
     runtime = service == "sagemaker-runtime"
     state = server_state(home, "gateway.json" if runtime else "control.json")
     access_key, secret = KeyFile(home / "keys.json").ensure()
-    return botocore.session.Session().create_client(
+    session = botocore.session.Session()
+    session.get_component("data_loader").search_paths.append(str(OWN_MODELS))
+    return session.create_client(
         service,
         region_name=state["region"],
         endpoint_url=state["url"],

@@ -5,6 +5,7 @@ prepared, started, runs or is over. See `compute.folder` for its files.
 """
 
 import contextlib
+import fcntl
 import http.client
 import logging
 import os
@@ -20,10 +21,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-
 from loopwright.compute import limits, sandbox
 from loopwright.compute.folder import UnitFolder, log_path, unit_folder
+from loopwright.compute.points import PointReader
 from loopwright.compute.staging import StagingError, give_to
 from loopwright.kernel.records import Observation
 from loopwright.kernel.units import Capacity, Program
@@ -32,6 +32,7 @@ LOG = logging.getLogger(__name__)
 PROBE_S: Final = 1.0
 PING_TIMEOUT_S: Final = 2.0
 ZYGOTE_WAIT_S: Final = 0.05
+LAUNCHES_MAX: Final = 3
 Stager = Callable[[Program, Path], None]
 
 
@@ -72,6 +73,7 @@ class ProcessBackend:
             self._box = (hidden, (*visible, (home / "client").resolve()))
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="stage")
         self._probes = ThreadPoolExecutor(4, thread_name_prefix="probe")
+        self._points = PointReader()
         self._preparing: set[str] = set()
         self._ready: dict[str, tuple[bool, float]] = {}
         self._probing: set[str] = set()
@@ -108,7 +110,7 @@ class ProcessBackend:
             if folder.is_alive():
                 return self._running(unit_id, folder, program, started)
             end = folder.read("exit.json") or {"lost": True, "ended": time.time()}
-        return self._over(folder, end)
+        return self._over(folder, end, program)
 
     def stop(self, unit_id: str, grace_s: float) -> None:
         """Ask the shim to stop the unit; repeatable."""
@@ -124,6 +126,7 @@ class ProcessBackend:
             _remove_tree(path)
         _remove_tree(folder.path)
         self._ready.pop(unit_id, None)
+        self._points.forget(folder)
 
     def close(self) -> None:
         """Stop preparing and let the warm interpreter go; units run on."""
@@ -218,7 +221,29 @@ class ProcessBackend:
             if (folder.path / "started").exists() or (folder.path / "exit.json").exists():
                 return
             time.sleep(0.01)
-        LOG.warning("the shim of %s did not start in 30 s; it is tried again", folder.path)
+        self._give_up_after(folder, LAUNCHES_MAX)
+
+    def _give_up_after(self, folder: UnitFolder, launches_max: int) -> None:
+        """Count a launch that led to nothing; end the unit when there were too many."""
+        launches = (folder.read("launches.json") or {}).get("count", 0) + 1
+        folder.write("launches.json", {"count": launches})
+        if launches < launches_max:
+            LOG.warning("the shim of %s did not start; it is tried again", folder.path)
+            return
+        lock = os.open(folder.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            # With the lock held no shim can start the unit while its end is written.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not (folder.path / "started").exists():
+                reason = (
+                    f"InternalServerError: the unit's supervising process did not start in "
+                    f"{launches} attempts; see shims.log and zygote.log in Loopwright's home"
+                )
+                folder.write("exit.json", {"staging": reason, "ended": time.time()})
+        except BlockingIOError:
+            LOG.info("the shim of %s started after all", folder.path)
+        finally:
+            os.close(lock)
 
     def _fork(self, path: Path) -> bool:
         """Have the warm interpreter fork the shim; False when there is none in time."""
@@ -289,10 +314,20 @@ class ProcessBackend:
             started=self._platform(started["at"]),
             ready=ready,
             address=address,
-            metrics=read_metrics(folder),
+            **self._seen(folder, program),
         )
 
-    def _over(self, folder: UnitFolder, end: Mapping[str, Any]) -> Observation:
+    def _seen(self, folder: UnitFolder, program: Program) -> dict[str, Any]:
+        """The metrics and the objective's curve of an observation."""
+        points = self._points.read(folder, program)
+        return {
+            # Copies: what is remembered goes on growing.
+            "metrics": {name: list(point) for name, point in points.metrics.items()},
+            "curve": [list(report) for report in points.curve],
+            "numbered": points.numbered,
+        }
+
+    def _over(self, folder: UnitFolder, end: Mapping[str, Any], program: Program) -> Observation:
         started = folder.read("started") or {}
         code = end.get("exit_code")
         message = end.get("staging", "")
@@ -306,7 +341,7 @@ class ProcessBackend:
             message=message,
             started=self._platform(started["at"]) if "at" in started else None,
             ended=self._platform(end["ended"]) if "ended" in end else None,
-            metrics=read_metrics(folder),
+            **self._seen(folder, program),
         )
 
     def _probe(self, unit_id: str, path: Path) -> bool:
@@ -341,23 +376,6 @@ def ping(path: Path) -> bool:
             return answer.status == 200
     except (OSError, http.client.HTTPException):
         return False
-
-
-def read_metrics(folder: UnitFolder) -> dict[str, list[float]]:
-    """The last value and time of each metric that the shim saw."""
-    found: dict[str, list[float]] = {}
-    for name, value, at in metric_points(folder):
-        found[name] = [value, at]
-    return found
-
-
-def metric_points(folder: UnitFolder, start: int = 0) -> list[tuple[str, float, float]]:
-    """(name, value, seconds) of every whole line after the first `start` ones."""
-    try:
-        lines = (folder.path / "metrics.jsonl").read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return []
-    return [tuple(orjson.loads(line)) for line in lines[start:-1]]
 
 
 def failure_text(folder: UnitFolder) -> str:

@@ -23,6 +23,11 @@ from loopwright.compute.folder import UnitFolder
 from loopwright.compute.job import run_job
 from loopwright.compute.limits import MemoryLimit
 
+STEP: Final = re.compile(
+    r"\b(?:epoch|iteration|iter|round|step)s?\b[^\d\-+.]{0,3}(\d{1,9})|^\s*\[(\d{1,9})\]",
+    re.IGNORECASE,
+)
+"""How logs name the step of a report: `epoch 3`, `Step: 3`, or XGBoost's `[3]`."""
 POLL_S: Final = 0.1
 LINE_BYTES_MAX: Final = 256 * 1024
 DRAIN_S: Final = 2.0
@@ -60,6 +65,7 @@ class Shim:
         self._patterns = [
             (metric["Name"], re.compile(metric["Regex"])) for metric in program.get("metrics", ())
         ]
+        self._objective = (program.get("objective") or {}).get("metric")
         self._limit: MemoryLimit | None = None
         self._stop_at: float | None = None
         self._pending = b""
@@ -182,7 +188,10 @@ class Shim:
                 value = float(match.group(1) if match.groups() else match.group(0))
             except (ValueError, TypeError):
                 continue
-            os.write(self._metrics, orjson.dumps([name, value, now_ms / 1000]) + b"\n")
+            point: list[Any] = [name, value, now_ms / 1000]
+            if name == self._objective and (step := STEP.search(line)):
+                point.append(int(step[1] or step[2]))
+            os.write(self._metrics, orjson.dumps(point) + b"\n")
 
 
 if __name__ == "__main__":

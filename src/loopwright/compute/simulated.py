@@ -5,7 +5,7 @@ came to do it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from loopwright.kernel.clock import Clock
 from loopwright.kernel.records import Observation
@@ -14,12 +14,20 @@ from loopwright.kernel.units import Capacity, Program
 
 @dataclass(frozen=True)
 class Script:
-    """How a simulated unit goes: how long it runs (None: until stopped), and how it ends."""
+    """How a simulated unit goes: how long it runs (None: until stopped), and how it ends.
+
+    Attributes:
+        reports: Name and values of a metric that it reports, one each `report_s`, as its steps
+            `first_step` and so on.
+    """
 
     duration_s: float | None = 10.0
     exit_code: int = 0
     message: str = ""
     stop_s: float = 1.0
+    reports: tuple[str, tuple[float, ...]] | None = None
+    report_s: float = 1.0
+    first_step: int = 1
 
 
 @dataclass
@@ -90,6 +98,17 @@ class SimulatedBackend:
 
     def _seen(self, unit_id: str) -> Observation:
         unit = self._units[unit_id]
+        seen = self._state(unit)
+        if unit.script.reports is None:
+            return seen
+        name, values = unit.script.reports
+        until = seen.ended if seen.ended is not None else self.clock.now()
+        count = min(len(values), int((until - unit.started) / unit.script.report_s))
+        curve = [[unit.script.first_step + k, values[k]] for k in range(count)]
+        metrics = {name: [values[count - 1], until]} if count else {}
+        return replace(seen, curve=curve, numbered=True, metrics=metrics)
+
+    def _state(self, unit: _Unit) -> Observation:
         now = self.clock.now()
         if unit.killed:
             return Observation("lost", started=unit.started)

@@ -71,14 +71,22 @@ class Gang:
         return by_words[0] if by_words else None
 
     @property
-    def metrics(self) -> dict[str, list[float]]:
-        """Last value and time of each metric; of several hosts' the latest."""
-        found: dict[str, list[float]] = {}
+    def metrics(self) -> dict[str, list[Any]]:
+        """Last value (None: no number) and time of each metric; of several hosts' the latest."""
+        found: dict[str, list[Any]] = {}
         for unit in self.seen:
             for name, point in unit.metrics.items():
                 if name not in found or point[1] >= found[name][1]:
                     found[name] = point
         return found
+
+    @property
+    def curve(self) -> tuple[list[list[float]], bool]:
+        """The objective's reports, of the host that made the most, and whether they name steps."""
+        if not self.seen:
+            return [], False
+        unit = max(self.seen, key=lambda unit: len(unit.curve))
+        return [list(report) for report in unit.curve], unit.numbered
 
     def start(self, programs: Sequence[Mapping[str, Any]]) -> list[Action]:
         """Ask for the units that were not asked for yet."""

@@ -23,6 +23,16 @@ class CreateChild:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateChild:
+    """Merge `changes` into the status of a record that this one owns, unless that is finished."""
+
+    kind: str
+    name: str
+    changes: Mapping[str, Any]
+    event: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteChild:
     """Ask for the deletion of a record that this one owns."""
 
@@ -71,6 +81,18 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class DropCall:
+    """The result of a call was used in this pass: forget it, so that results do not pile up."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing to do until something tells; the timer looks again only after `REST_S`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Wake:
     """Plan again at this time at the latest (platform seconds)."""
 
@@ -82,4 +104,17 @@ class Forget:
     """The record's deletion is complete: remove it with its units, calls and documents."""
 
 
-Action = SetStatus | CreateChild | DeleteChild | Start | Stop | Publish | Call | Wake | Forget
+Action = (
+    SetStatus
+    | CreateChild
+    | UpdateChild
+    | DeleteChild
+    | Start
+    | Stop
+    | Publish
+    | Call
+    | DropCall
+    | Rest
+    | Wake
+    | Forget
+)

@@ -21,15 +21,18 @@ from loopwright.kernel.actions import (
     Call,
     CreateChild,
     DeleteChild,
+    DropCall,
     Forget,
     Publish,
+    Rest,
     SetStatus,
     Start,
     Stop,
+    UpdateChild,
     Wake,
 )
 from loopwright.kernel.clock import Clock
-from loopwright.kernel.kinds import Kind, Kinds
+from loopwright.kernel.kinds import DELETING, Kind, Kinds
 from loopwright.kernel.records import Observation, Record
 from loopwright.kernel.store import (
     Outdated,
@@ -51,6 +54,8 @@ from loopwright.kernel.units import decode_observation, insert_unit
 LOG = logging.getLogger(__name__)
 IDLE_S = 2.0
 """A record that is not finished is planned at least this often (platform seconds)."""
+REST_S = 600.0
+"""The same for one whose planner asked to rest."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,7 @@ class Engine:
         self._functions = dict(functions)
         self._news = threading.Event()
         self._running: set[str] = set()
+        self._children: dict[str, dict[str, Record]] = {}
         self._lock = threading.Lock()
 
     def wake(self) -> None:
@@ -137,7 +143,12 @@ class Engine:
                 row.key: orjson.loads(row.result) if row.state == "done" else None
                 for row in connection.execute(sa.select(CALLS).where(CALLS.c.record == record.uid))
             }
-            children = {(c.kind, c.name): c for c in read_children(connection, record.uid)}
+            known = self._children.get(record.uid, {})
+            read = read_children(connection, record.uid, known)
+        if read:
+            # Most children of a big job are finished: what did not change is not decoded again.
+            self._children[record.uid] = {child.uid: child for child in read}
+        children = {(child.kind, child.name): child for child in read}
 
         def lookup(kind: str, name: str) -> Record | None:
             return self._store.get(record.region, kind, name)
@@ -162,7 +173,10 @@ class Engine:
                 return
             current = self._apply_one(connection, kind, current, action, now)
         finished = kind.is_finished(current.status)
-        due = None if finished else min([*wakes, now + IDLE_S])
+        idle_s = REST_S if any(isinstance(action, Rest) for action in actions) else IDLE_S
+        due = None if finished else min([*wakes, now + idle_s])
+        if finished:
+            self._children.pop(record.uid, None)
         if finished and wakes:
             due = min(wakes)
         row = connection.execute(
@@ -180,13 +194,11 @@ class Engine:
                 return self._set_status(connection, kind, record, changes, event, now)
             case CreateChild():
                 self._create_child(connection, record, action, now)
+            case UpdateChild():
+                self._update_child(connection, record, action, now)
             case DeleteChild(child_kind, name):
-                child = read_record(connection, record.region, child_kind, name)
-                if child is not None and child.owner == record.uid:
-                    status = {**child.status, "Deleting": True}
-                    state = self._kinds[child_kind].state_of(status)
-                    update_status(connection, child, status, state=state, now=now)
-                    set_due(connection, child.uid, now)
+                change = UpdateChild(child_kind, name, {DELETING: True})
+                self._update_child(connection, record, change, now)
             case Start(unit_id, program, gang):
                 if insert_unit(connection, record.uid, unit_id, program, gang):
                     self.wake()
@@ -203,6 +215,10 @@ class Engine:
             case Call():
                 _insert_call(connection, record.uid, action)
                 self.wake()
+            case DropCall(key):
+                connection.execute(
+                    sa.delete(CALLS).where(CALLS.c.key == key, CALLS.c.record == record.uid)
+                )
         return record
 
     def _set_status(
@@ -256,6 +272,25 @@ class Engine:
         tags = {tag["Key"]: tag["Value"] for tag in action.spec.get("Tags", ())}
         set_tags(connection, child.arn, tags)
         add_event(connection, child.uid, now, f"Created for {record.kind} {record.name}")
+        self.wake()
+
+    def _update_child(
+        self, connection: sa.Connection, record: Record, action: UpdateChild, now: float
+    ) -> None:
+        child = read_record(connection, record.region, action.kind, action.name)
+        if child is None or child.owner != record.uid:
+            return
+        kind = self._kinds[action.kind]
+        if kind.is_finished(child.status) and DELETING not in action.changes:
+            return
+        status = {**child.status, **action.changes}
+        status = {key: value for key, value in status.items() if value is not None}
+        if status == dict(child.status):
+            return
+        update_status(connection, child, status, state=kind.state_of(status), now=now)
+        if action.event:
+            add_event(connection, child.uid, now, action.event)
+        set_due(connection, child.uid, now)
         self.wake()
 
     # Calls

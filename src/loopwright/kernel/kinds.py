@@ -78,10 +78,21 @@ class Lookup:
     Attributes:
         record: `record(kind, name)`.
         object_exists: `object_exists(uri)`: whether an object or a prefix with objects is there.
+        kinds: For `check`; None where nothing of another kind is checked.
     """
 
     record: Callable[[str, str], Record | None]
     object_exists: Callable[[str], bool]
+    kinds: "Kinds | None" = None
+
+    def check(self, kind: str, spec: Mapping[str, Any]) -> None:
+        """Refuse the request of a child of another kind by that kind's own rules.
+
+        Raises:
+            ApiError: what creating it would raise.
+        """
+        if self.kinds is not None and (check := self.kinds[kind].check) is not None:
+            check(spec, self)
 
 
 class Kinds:

@@ -1,6 +1,6 @@
 """What is kept of a resource: the validated request, verbatim, and a status document."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,7 +64,11 @@ class Observation:
         placed, started, ended: Platform seconds, or None.
         ready: Whether a serving unit answered its health check.
         address: Where a serving unit listens: a socket path relative to the home folder.
-        metrics: Last value by metric name, with its time: `{"name": [value, at]}`.
+        metrics: Last value by metric name, with its time: `{"name": [value, at]}`. A value that
+            was no number is None.
+        curve: The objective of a tuning trial, `[step, value]` ascending in step, thinned.
+        numbered: Whether the steps of `curve` are those that its log lines name; else they count
+            the reports from 1.
         stopping: Whether a stop was asked for.
     """
 
@@ -77,6 +81,8 @@ class Observation:
     ready: bool = False
     address: str = ""
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    curve: Sequence[Sequence[float]] = ()
+    numbered: bool = False
     stopping: bool = False
 
     @property

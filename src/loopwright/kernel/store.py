@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import sqlalchemy as sa
@@ -48,6 +48,9 @@ class Query:
     created: tuple[float | None, float | None] = (None, None)
     modified: tuple[float | None, float | None] = (None, None)
     owner: str | None = None
+
+
+NEVER: Final = Record("", "", "", "", "", {}, {}, 0.0, 0.0, revision=-1)
 
 
 def encode(document: Any) -> str:
@@ -107,10 +110,10 @@ class Store:
         following = (getattr(rows[-1], query.sort), rows[-1].id) if more and rows else None
         return [_record(row) for row in rows], following
 
-    def children(self, owner: str) -> list[Record]:
+    def children(self, owner: str, known: Mapping[str, Record] | None = None) -> list[Record]:
         """The records that this record asked for, oldest first."""
         with self.database.read() as connection:
-            return read_children(connection, owner)
+            return read_children(connection, owner, known)
 
     def events(self, uid: str) -> list[Event]:
         """A record's history, oldest first."""
@@ -260,9 +263,29 @@ def read_record(connection: sa.Connection, region: str, kind: str, name: str) ->
     return _record(row) if row is not None else None
 
 
-def read_children(connection: sa.Connection, owner: str) -> list[Record]:
-    statement = sa.select(RECORDS).where(RECORDS.c.owner == owner).order_by(RECORDS.c.id)
-    return [_record(row) for row in connection.execute(statement)]
+def read_children(
+    connection: sa.Connection, owner: str, known: Mapping[str, Record] | None = None
+) -> list[Record]:
+    """Records that another one owns, oldest first.
+
+    Args:
+        known: By uid, as read before; one whose revision did not change is taken from here.
+    """
+    known = known or {}
+    heads = connection.execute(
+        sa.select(RECORDS.c.uid, RECORDS.c.revision)
+        .where(RECORDS.c.owner == owner)
+        .order_by(RECORDS.c.id)
+    ).all()
+    found = {
+        uid: known[uid] for uid, revision in heads if known.get(uid, NEVER).revision == revision
+    }
+    missing = [uid for uid, _ in heads if uid not in found]
+    for start in range(0, len(missing), 500):
+        part = missing[start : start + 500]
+        rows = connection.execute(sa.select(RECORDS).where(RECORDS.c.uid.in_(part)))
+        found |= {row.uid: _record(row) for row in rows}
+    return [found[uid] for uid, _ in heads if uid in found]
 
 
 def insert_record(

@@ -26,6 +26,7 @@ Program = Mapping[str, Any]
 - `environment`: variables of the process. `files`: text by path below the unit's base folder.
 - `inputs`: what is laid out before the start; `cpus`, `memory_bytes`: what it occupies.
 - `log`: {"group", "stream"}; `metrics`: [{"Name", "Regex"}] matched on every line.
+- `objective`: {"metric", "rungs"}: the metric whose reports make up `Observation.curve`.
 - `network`: False cuts it off; `serves`: whether it listens and is health-checked.
 """
 
@@ -176,10 +177,7 @@ class Supervisor:
 
     def _discard(self) -> None:
         """Free the disk of units that are over and whose record wants nothing more of them."""
-        for row in self._rows(("exited", "lost")):
-            # A server leaves nothing that its record could still want.
-            if not orjson.loads(row.program).get("serves") and self._needed(row.record):
-                continue
+        for row in self._unneeded():
             self._backend.discard(row.id)
             self._end(row)
         for row in self._rows(("queued", "placed", "preparing", "running")):
@@ -198,14 +196,21 @@ class Supervisor:
 
         self._store.database.write(work)
 
-    def _needed(self, uid: str) -> bool:
-        """Whether the record exists and is still planned for."""
-        if not uid:
-            return False
+    def _unneeded(self) -> list[Any]:
+        """Units that are over, of records that are gone or planned no more, and servers.
+
+        A server leaves nothing that its record could still want.
+        """
+        statement = (
+            sa.select(UNITS)
+            .outerjoin(RECORDS, RECORDS.c.uid == UNITS.c.record)
+            .where(
+                UNITS.c.state.in_(("exited", "lost")),
+                sa.or_(RECORDS.c.due.is_(None), UNITS.c.program.contains('"serves":true')),
+            )
+        )
         with self._store.reading() as connection:
-            statement = sa.select(RECORDS.c.due).where(RECORDS.c.uid == uid)
-            row = connection.execute(statement).first()
-        return row is not None and row.due is not None
+            return list(connection.execute(statement))
 
     def _orphan(self, row: Any) -> None:
         """A unit whose record was deleted is stopped; it is discarded once it is over."""

@@ -1,4 +1,4 @@
-"""The verbs of a unit: `train`, `serve`, `run PROGRAM ARG...`.
+"""The verbs of a unit: `train`, `serve`, `run PROGRAM ARG...`, `suggest`.
 
 `main` is called by `python -m loopwright.runtime` or, without starting an interpreter, in a
 process forked from a warm one; it therefore takes everything from its arguments and os.environ.
@@ -18,6 +18,7 @@ VERBS = {
     "train": ("loopwright.runtime.train", "train"),
     "serve": ("loopwright.runtime.serve", "serve"),
     "run": ("loopwright.runtime.processing", "run"),
+    "suggest": ("loopwright.runtime.suggest", "suggest"),
 }
 
 

@@ -117,6 +117,7 @@ class SimulatedWorld:
         kinds: Made by the rooms.
         collected: Called by the function `collect`, with its arguments; returns its value.
         more_operations: Operations of the rooms that are no generic verbs.
+        more_functions: Functions of the rooms' calls, made anew after each crash.
     """
 
     def __init__(
@@ -127,6 +128,7 @@ class SimulatedWorld:
         *,
         collected: Callable[[Mapping[str, Any]], Any],
         more_operations: Mapping[str, Any] | None = None,
+        more_functions: Callable[[Store], Mapping[str, Any]] = lambda store: {},
     ) -> None:
         self.clock = VirtualClock()
         self.backend = SimulatedBackend(self.clock)
@@ -134,6 +136,7 @@ class SimulatedWorld:
         self._url = f"sqlite:///{folder / 'world.db'}"
         self._kinds = Kinds(kinds, account="123456789012")
         self._collected = collected
+        self._more_functions = more_functions
         self._operations = {
             **generic_operations(self._kinds, service("sagemaker")),
             **(more_operations or {}),
@@ -166,7 +169,8 @@ class SimulatedWorld:
             self.store.database.close()
         self.store = Store(_CrashingDatabase(self._url, self.effects))
         self.crashing_backend = _CrashingBackend(self.backend, self.effects)
-        self.engine = Engine(self.store, self._kinds, self.clock, {"collect": self._collect})
+        functions = {"collect": self._collect, **self._more_functions(self.store)}
+        self.engine = Engine(self.store, self._kinds, self.clock, functions)
         self.supervisor = Supervisor(
             self.store, self.crashing_backend, self.clock, self.engine.wake
         )
@@ -199,7 +203,9 @@ class SimulatedWorld:
             store=self.store,
             kinds=self._kinds,
             clock=self.clock,
-            lookup=Lookup(lambda kind, name: self.store.get(REGION, kind, name), lambda uri: True),
+            lookup=Lookup(
+                lambda kind, name: self.store.get(REGION, kind, name), lambda uri: True, self._kinds
+            ),
             wake=self.engine.wake,
         )
 

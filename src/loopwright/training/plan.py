@@ -6,11 +6,13 @@ from typing import Any, Final
 from loopwright.contract.gang import Gang, gang_of
 from loopwright.contract.instances import Machine
 from loopwright.contract.programs import failed_reason
-from loopwright.kernel.actions import Action, Call, SetStatus, Wake
+from loopwright.contract.trials import CURVE, PAUSED, PRIOR_S, STOP_REASON, TRIAL, reached
+from loopwright.kernel.actions import Action, Call, Rest, SetStatus, Wake
 from loopwright.kernel.engine import Planner, View
 from loopwright.kernel.kinds import STOPPING
 from loopwright.kernel.records import Record
 from loopwright.training.program import instance_count, programs
+from loopwright.training.trial import PAUSING, followed, paused, resumes, should_pause
 
 FINISHED: Final = frozenset({"Completed", "Failed", "Stopped"})
 STOP_GRACE_S: Final = 120.0
@@ -47,6 +49,8 @@ def training_planner(machine: Machine) -> Planner:
     def plan(record: Record, view: View, now: float) -> list[Action]:
         if record.status["TrainingJobStatus"] in FINISHED:
             return []
+        if PAUSED in record.status and not record.status.get(STOPPING):
+            return _rest(record, now)
         attempt = record.status.get(ATTEMPT, 0)
         gang = gang_of(record, view.units, attempt, instance_count(record.spec))
         if not gang.asked:
@@ -55,16 +59,61 @@ def training_planner(machine: Machine) -> Planner:
             return gang.start(programs(record, machine, attempt))
         if not gang.over:
             return _attend(record, gang, now)
+        status = record.status
+        pausing = PAUSING in status and PAUSED not in status and not _ended(record)
+        if pausing and not _completed(record, gang):
+            return _pause(record, view, gang, now)
         return _conclude(record, view, gang, now)
 
     return plan
 
 
+def _ended(record: Record) -> bool:
+    """Whether the job is to end, by a stop or by its time."""
+    return bool(record.status.get(STOPPING) or record.status.get(TIMED_OUT))
+
+
+def _completed(record: Record, gang: Gang) -> bool:
+    """Whether a job that was to be paused had done all its steps, and ended well, before that."""
+    rungs = record.spec[TRIAL].get("rungs") or [0]
+    return gang.failure is None and reached(record.status.get(CURVE, ())) >= rungs[-1]
+
+
+def _rest(record: Record, now: float) -> list[Action]:
+    """While a trial is paused: go on when tuning says so."""
+    changes = resumes(record)
+    if changes is None:
+        return [Rest()]
+    text = f"Going on from step {record.status[PAUSED]}"
+    return [_move(record, now, "Restarting", text, changes), Wake(now)]
+
+
+def _pause(record: Record, view: View, gang: Gang, now: float) -> list[Action]:
+    """When the units of a job ended because it is to be paused: keep its checkpoint."""
+    key = f"{gang.ids[0]}/pause"
+    result = view.calls.get(key)
+    if key not in view.calls:
+        items = [item for item in _outputs(record) if item["name"] == "checkpoints"]
+        return [Call("collect", key, {"units": list(gang.ids), "items": items})]
+    if result is None:
+        return []
+    if "error" in result:
+        reason = f"ClientError: the checkpoint could not be uploaded: {result['error']}"
+        return [_finish(record, now, "Failed", "Failed", gang, {"FailureReason": reason[:1024]})]
+    uploaded = bool(result["value"].get("checkpoints"))
+    changes = paused(record, gang, uploaded)
+    text = f"Paused at step {changes[PAUSED]}; it goes on if tuning promotes it"
+    return [_move(record, now, "Interrupted", text, changes), Rest()]
+
+
 def _attend(record: Record, gang: Gang, now: float) -> list[Action]:
     """While units wait or run: show where they are, and end them when their time is over."""
     status = record.status
-    if status.get(STOPPING) or status.get(TIMED_OUT):
-        return [_move(record, now, "Stopping"), *gang.stop(STOP_GRACE_S)]
+    followed_now = followed(record, gang)
+    if _ended(record):
+        return [_move(record, now, "Stopping", extra=followed_now), *gang.stop(STOP_GRACE_S)]
+    if PAUSING in status:
+        return [SetStatus(followed_now), *gang.stop(STOP_GRACE_S)]
     if gang.failure is not None:
         return gang.stop(STOP_GRACE_S)
     if gang.stage == "waiting":
@@ -73,19 +122,24 @@ def _attend(record: Record, gang: Gang, now: float) -> list[Action]:
         return [_move(record, now, "Downloading")]
     started = gang.started if gang.started is not None else now
     limit_s = record.spec.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", RUNTIME_DEFAULT_S)
-    if now >= started + limit_s:
+    end = started + limit_s - status.get(PRIOR_S, 0)
+    if now >= end:
         return [
             SetStatus({TIMED_OUT: True}, f"Ran longer than MaxRuntimeInSeconds, {limit_s} s"),
             *gang.stop(STOP_GRACE_S),
         ]
-    moved = _move(record, now, "Training", extra={"TrainingStartTime": started})
-    return [moved, Wake(started + limit_s)]
+    if should_pause(record, followed_now):
+        text = f"Reached step {reached(followed_now[CURVE])}: pausing"
+        return [SetStatus({**followed_now, PAUSING: True}, text), *gang.stop(STOP_GRACE_S)]
+    first = status.get("TrainingStartTime", started)
+    moved = _move(record, now, "Training", extra={"TrainingStartTime": first, **followed_now})
+    return [moved, Wake(end)]
 
 
 def _conclude(record: Record, view: View, gang: Gang, now: float) -> list[Action]:
     """When every unit is over: try again, or upload what there is and end."""
     status = record.status
-    ended_by_us = bool(status.get(STOPPING) or status.get(TIMED_OUT))
+    ended_by_us = _ended(record)
     failure = gang.failure
     if failure is not None and not ended_by_us:
         attempt = status.get(ATTEMPT, 0)
@@ -161,23 +215,32 @@ def _finish(
     extra: Mapping[str, Any] | None = None,
 ) -> SetStatus:
     """The last change of a job: times, final metrics, artifacts."""
-    changes: dict[str, Any] = {"TrainingJobStatus": state, **(extra or {})}
+    status = record.status
+    changes: dict[str, Any] = {
+        "TrainingJobStatus": state,
+        **followed(record, gang),
+        **(extra or {}),
+    }
     started = gang.started
     changes["TrainingEndTime"] = now
     if started is not None:
-        seconds = max(1, round((gang.ended or now) - started))
+        latest_s = 0.0 if PAUSED in status else (gang.ended or now) - started
+        whole_s = max(1, round(status.get(PRIOR_S, 0) + latest_s))
         changes |= {
-            "TrainingStartTime": started,
-            "TrainingTimeInSeconds": seconds,
-            "BillableTimeInSeconds": seconds * instance_count(record.spec),
+            "TrainingStartTime": status.get("TrainingStartTime", started),
+            "TrainingTimeInSeconds": whole_s,
+            "BillableTimeInSeconds": whole_s * instance_count(record.spec),
         }
     metrics = [
         {"MetricName": name, "Value": value, "Timestamp": at}
         for name, (value, at) in sorted(gang.metrics.items())
+        if value is not None
     ]
     if metrics:
         changes["FinalMetricDataList"] = metrics
     message = changes.get("FailureReason", "")
+    if state == "Stopped":
+        message = status.get(STOP_REASON, "")
     if state == "Completed" and "ModelArtifacts" not in changes:
         message = "Training job completed; nothing was written to /opt/ml/model"
     return _move(record, now, secondary, message, changes)

@@ -15,6 +15,7 @@ from loopwright.contract.programs import (
     resource_config,
     source_input,
 )
+from loopwright.contract.trials import OBJECTIVE, TRIAL
 from loopwright.kernel.records import Record
 from loopwright.training.metrics import built_in
 
@@ -78,10 +79,19 @@ def _program(
         "memory_bytes": size.memory_bytes,
         "log": {"group": LOG_GROUP, "stream": f"{record.name}/{hosts[rank]}-{log_epoch}"},
         "metrics": [*algorithm.get("MetricDefinitions", ()), *_own_metrics(runtime, parameters)],
+        "objective": _objective(spec),
         "network": not spec.get("EnableNetworkIsolation", False),
         "hostname": hosts[rank],
         "hosts": hosts,
     }
+
+
+def _objective(spec: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The metric whose reports are followed step by step, of a job that is being tuned."""
+    name = spec.get("HyperParameters", {}).get(OBJECTIVE)
+    if name is None:
+        return None
+    return {"metric": decoded(name), "rungs": spec.get(TRIAL, {}).get("rungs", [])}
 
 
 def _own_metrics(runtime: Any, parameters: Mapping[str, str]) -> list[dict[str, str]]:

@@ -18,6 +18,7 @@ from loopwright.wire.services import service
 
 TARGETS: Final = {
     "SageMaker": "sagemaker",
+    "Loopwright": "loopwright",
     "Logs_20140328": "logs",
     "GraniteServiceVersion20100801": "cloudwatch",
     "AmazonEC2ContainerRegistry_V20150921": "ecr",

@@ -1,0 +1,127 @@
+"""advise tuning, tuning show: what a search will cost, and how it goes."""
+
+import argparse
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from loopwright.commands.output import CommandError, client, moment, say, say_json
+from loopwright.tuning.advice import advise
+from loopwright.wire.services import operation
+from loopwright.wire.validate import validate
+
+FINISHED: Final = ("Completed", "Failed", "Stopped")
+REFRESH_S: Final = 1.0
+SHOWN: Final = 20
+BAR: Final = 60
+
+
+def advise_tuning(arguments: argparse.Namespace) -> int:
+    """Advice on a request of CreateHyperParameterTuningJob in a JSON file."""
+    try:
+        request = orjson.loads(Path(arguments.request).read_bytes())
+    except FileNotFoundError:
+        raise CommandError(f"There is no file {arguments.request}.") from None
+    except orjson.JSONDecodeError as error:
+        raise CommandError(f"{arguments.request} is no JSON: {error}.") from None
+    if not isinstance(request, dict):
+        raise CommandError(f"{arguments.request} must hold one JSON object: the request.")
+    validate(operation("sagemaker", "CreateHyperParameterTuningJob"), request)
+    found = advise(request)
+    if arguments.json:
+        say_json({"advice": found})
+        return 0
+    for text in found or ["Nothing to advise: the request follows the documented practices."]:
+        say(f"- {text}" if found else text)
+    return 0
+
+
+def show_tuning(arguments: argparse.Namespace) -> int:
+    """A tuning job: progress, best so far, its trials, what happened; live until it ends."""
+    sagemaker = client(arguments.home, "sagemaker")
+    if arguments.json:
+        say_json(_state(sagemaker, arguments))
+        return 0
+    console = Console()
+    if not arguments.follow or not console.is_terminal:
+        console.print(_screen(_state(sagemaker, arguments)))
+        return 0
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            state = _state(sagemaker, arguments)
+            live.update(_screen(state), refresh=True)
+            if state["job"]["HyperParameterTuningJobStatus"] in FINISHED:
+                return 0
+            time.sleep(REFRESH_S)
+
+
+def _state(sagemaker: Any, arguments: argparse.Namespace) -> dict[str, Any]:
+    job = sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=arguments.name)
+    job.pop("ResponseMetadata", None)
+    pages = sagemaker.get_paginator("list_training_jobs_for_hyper_parameter_tuning_job").paginate(
+        HyperParameterTuningJobName=arguments.name, PaginationConfig={"PageSize": 100}
+    )
+    trials = [trial for page in pages for trial in page["TrainingJobSummaries"]]
+    own = client(arguments.home, "loopwright")
+    events = own.list_events(ResourceArn=job["HyperParameterTuningJobArn"], MaxResults=1000)
+    return {"job": job, "trials": trials, "events": events["Events"]}
+
+
+def _screen(state: Mapping[str, Any]) -> Group:
+    job, trials = state["job"], state["trials"]
+    config = job["HyperParameterTuningJobConfig"]
+    limit = config["ResourceLimits"].get("MaxNumberOfTrainingJobs")
+    counts = job["TrainingJobStatusCounters"]
+    ended = sum(counts.values()) - counts["InProgress"]
+    parts = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    head = Text(
+        f"{job['HyperParameterTuningJobName']}  {config['Strategy']}  "
+        f"{job['HyperParameterTuningJobStatus']}"
+        + (f": {job['FailureReason']}" if "FailureReason" in job else "")
+    )
+    lines: list[Any] = [head, Text(f"{ended} of {limit or '?'} trials ended: {parts or 'none'}")]
+    if limit:
+        done = round(BAR * min(1.0, ended / limit))
+        lines.append(Text("━" * done, "green") + Text("━" * (BAR - done), "grey50"))
+    best = job.get("BestTrainingJob")
+    if best is not None:
+        metric = best["FinalHyperParameterTuningJobObjectiveMetric"]
+        tuned = ", ".join(f"{name}={value}" for name, value in best["TunedHyperParameters"].items())
+        lines.append(
+            Text(f"Best: {metric['MetricName']} {metric['Value']:g}, {best['TrainingJobName']}")
+        )
+        lines.append(Text(f"      {tuned}"))
+    lines.append(_table(trials))
+    lines += [
+        Text(f"{moment(event['Time'])}  {event['Text']}") for event in state["events"][-SHOWN:]
+    ]
+    return Group(*lines)
+
+
+def _table(trials: Sequence[Mapping[str, Any]]) -> Table:
+    """The newest trials."""
+    names = sorted({name for trial in trials for name in trial["TunedHyperParameters"]})
+    table = Table("trial", "status", "objective", *names)
+    for trial in trials[-SHOWN:]:
+        metric = trial.get("FinalHyperParameterTuningJobObjectiveMetric")
+        table.add_row(
+            trial["TrainingJobName"],
+            trial["TrainingJobStatus"],
+            f"{metric['Value']:g}" if metric else "-",
+            *(_short(trial["TunedHyperParameters"].get(name, "-")) for name in names),
+        )
+    return table
+
+
+def _short(value: str) -> str:
+    try:
+        return value if len(value) < 9 else f"{float(value):.4g}"
+    except ValueError:
+        return value

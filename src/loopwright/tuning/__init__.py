@@ -1,0 +1,1 @@
+"""Automatic model tuning: which trials to run, and when to end them."""

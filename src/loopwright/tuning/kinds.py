@@ -1,0 +1,61 @@
+"""What the API offers of tuning jobs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from loopwright.contract.trials import OBJECTIVE
+from loopwright.kernel.kinds import Kind, Lookup
+from loopwright.kernel.records import Record
+from loopwright.tuning.check import check_tuning
+from loopwright.tuning.definitions import definitions, resources_of
+from loopwright.tuning.plan import FINISHED, initial_status, plan_tuning
+
+
+def tuning_kinds() -> list[Kind]:
+    """The kinds of this room."""
+    return [
+        Kind(
+            "HyperParameterTuningJob",
+            arn="hyper-parameter-tuning-job",
+            state="HyperParameterTuningJobStatus",
+            finished=FINISHED,
+            initial_status=initial_status,
+            planner=plan_tuning,
+            check=check_tuning,
+            present=_present,
+            taken=(
+                "ResourceInUse",
+                "Hyperparameter tuning job names must be unique within an AWS account and region, "
+                "and a job with this name already exists ({arn})",
+            ),
+            stop_when=frozenset({"InProgress"}),
+            delete_when=FINISHED,
+        )
+    ]
+
+
+def _present(record: Record, _lookup: Lookup) -> Mapping[str, Any]:
+    """The definitions as the service shows them: with the objective, and one resource member.
+
+    The SDK deletes `_tuning_objective_metric` from what it reads, and takes `MetricDefinitions`
+    out of it, without looking whether they are there.
+    """
+    spec = record.spec
+    found: dict[str, Any] = {}
+    shown = [
+        {
+            **made.request,
+            "StaticHyperParameters": {**made.static, OBJECTIVE: made.metric},
+            "ResourceConfig": resources_of(made.request),
+            "AlgorithmSpecification": {
+                "MetricDefinitions": [],
+                **made.request["AlgorithmSpecification"],
+            },
+        }
+        for made in definitions(spec)
+    ]
+    if spec.get("TrainingJobDefinitions"):
+        found["TrainingJobDefinitions"] = shown
+    else:
+        found["TrainingJobDefinition"] = shown[0]
+    return found

@@ -1,0 +1,1 @@
+"""One early-stopping rule a file, under `stop(trial, history, space) -> str | None`."""
