@@ -1,38 +1,43 @@
 """One invocation: signature, route, instance, answer, in SageMaker's words.
 
+Nearly all go the short way, by plain calls: the request is verified and written to a kept
+connection in the very call that read it, and answered in the call that reads the answer. Where
+something must be waited for (a new connection, a route, another instance) a task takes over.
+
 Limits and codes: the developer guide on InvokeEndpoint: 6 MB of body, 60 s of model time,
 `ModelError` 424 with the model's own status.
 """
 
 import asyncio
-import random
+import sys
 import time
 from collections.abc import Mapping
-from typing import Final
+from functools import lru_cache
+from typing import ClassVar, Final, Protocol
 from urllib.parse import unquote
-from uuid import uuid4
 
-import orjson
-
-from loopwright.router.routes import Route, Routes, Variant
-from loopwright.router.upstream import Answer, Broken, NeverAccepted, Pool
-from loopwright.wire import eventstream
+from loopwright.router.answers import error_response, model_error, streamed, success
+from loopwright.router.heads import Body, Head
+from loopwright.router.routes import Instance, Route, Routes, Variant
+from loopwright.router.upstream import (
+    Broken,
+    Connection,
+    Late,
+    NeverAccepted,
+    NotListening,
+    Pool,
+)
 from loopwright.wire.errors import ApiError
-from loopwright.wire.http import Request
 from loopwright.wire.sigv4 import SignatureError, verify
 
 BODY_BYTES_MAX: Final = 6_291_456
 MODEL_TIME_S: Final = 60.0
 ROUTE_WAIT_S: Final = 0.5
 STREAM_SUFFIX: Final = "/invocations-response-stream"
-PART_BYTES_MAX: Final = 65_536
+CUSTOM_ATTRIBUTES: Final = "x-amzn-sagemaker-custom-attributes"
 CUSTOM_ATTRIBUTES_MAX: Final = 1024
-PASSED_ON: Final = (
-    ("content-type", "Content-Type"),
-    ("accept", "Accept"),
-    ("x-amzn-sagemaker-custom-attributes", "X-Amzn-SageMaker-Custom-Attributes"),
-    ("x-amzn-sagemaker-inference-id", "X-Amzn-SageMaker-Inference-Id"),
-)
+INFERENCE_ID: Final = "x-amzn-sagemaker-inference-id"
+TARGET_VARIANT: Final = "x-amzn-sagemaker-target-variant"
 REFUSED: Final = (
     ("x-amzn-sagemaker-target-model", "TargetModel", "the endpoint serves one model"),
     ("x-amzn-sagemaker-target-container-hostname", "TargetContainerHostname",
@@ -43,18 +48,190 @@ REFUSED: Final = (
      "the endpoint has no explainer"),
     ("x-amzn-sagemaker-session-id", "SessionId", "stateful sessions are not served"),
 )  # fmt: skip
-
 REFUSED_NAMES: Final = frozenset(header for header, _, _ in REFUSED)
-
-
-def _request_id() -> bytes:
-    """A random id in the form of a UUID; uuid4 itself costs as much as the routing."""
-    digits = f"{random.getrandbits(128):032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}".encode()
 
 
 class NoInstance(ApiError):
     """No instance took the request, so it is safe to ask again."""
+
+
+class Asker(Protocol):
+    """The client's connection, as an exchange sees it."""
+
+    def answered(self, exchange: "Exchange") -> None: ...
+
+
+class Exchange:
+    """One invocation, from its last byte to its answer. Reads as a request for `sigv4.verify`.
+
+    Attributes:
+        path, query, headers, body: As sent; names of headers in lower case.
+        wire: The answer's bytes, None until there are some.
+        due: The loop's time at which the model's time is over.
+    """
+
+    __slots__ = (
+        "_asker",
+        "_connection",
+        "_instance",
+        "_invoker",
+        "_route",
+        "_task",
+        "_variant",
+        "body",
+        "due",
+        "headers",
+        "path",
+        "query",
+        "wire",
+    )
+    method: ClassVar[str] = "POST"
+
+    def __init__(
+        self, asker: Asker, path: str, query: str, headers: Mapping[str, str], body: Body
+    ) -> None:
+        self._asker = asker
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.body = body
+        self.wire: bytes | None = None
+        self._connection: Connection | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def finish(self, wire: bytes) -> None:
+        """This is the answer."""
+        self.wire = wire
+        self._asker.answered(self)
+
+    def leave(self) -> None:
+        """The client is gone: nobody wants the answer."""
+        if self._task is not None:
+            self._task.cancel()
+        elif self._connection is not None:
+            self._instance.outstanding -= 1
+            self._connection.leave()
+            self._connection = None
+
+    def go_on(self, task: "asyncio.Task[None]") -> None:
+        """A task takes care of this exchange from now on."""
+        self._task = task
+
+    def send(
+        self,
+        invoker: "Invoker",
+        route: Route,
+        variant: Variant,
+        instance: Instance,
+        connection: Connection,
+    ) -> None:
+        """The short way, see the module; `answered` or `failed` follows."""
+        self._invoker, self._route, self._variant = invoker, route, variant
+        self._instance, self._connection = instance, connection
+        instance.outstanding += 1
+        self.due = due = invoker.loop.time() + MODEL_TIME_S
+        connection.send(head_of(self), self.body, self, due)
+
+    def answered(self, head: Head, body: bytes) -> None:
+        """The model server's answer to what `send` sent."""
+        self._instance.outstanding -= 1
+        self._connection = None
+        try:
+            self.finish(response(self, self._route, self._variant, head, body))
+        except ApiError as error:
+            self.finish(error_response(error))
+
+    def failed(self, error: Exception) -> None:
+        """No answer to what `send` sent."""
+        self._instance.outstanding -= 1
+        self._connection = None
+        if isinstance(error, Late):
+            self.finish(error_response(_late(self._route)))
+            return
+        self._invoker.resume(self, self._route, Tries(self._variant, self._instance, error))
+
+
+class Tries:
+    """What a request has met so far at the instances of a variant."""
+
+    def __init__(
+        self, variant: Variant, instance: Instance | None = None, error: Exception | None = None
+    ) -> None:
+        self._variant = variant
+        self._first = (instance, error)
+        self._tried: set[str] = set()
+        self._broken = 0
+        self._lost = False
+
+    @property
+    def variant(self) -> Variant:
+        """The variant."""
+        return self._variant
+
+    def begin(self) -> None:
+        """Take into account what happened on the short way.
+
+        Raises:
+            Broken: as `failed`.
+        """
+        instance, error = self._first
+        self._first = (None, None)
+        if instance is not None and error is not None:
+            self.failed(instance, error)
+
+    def next(self) -> Instance:
+        """The instance to ask.
+
+        Raises:
+            NoInstance: all have been asked and none took the request.
+            Broken: the same, but one may have had it.
+        """
+        instance = self._variant.choose(frozenset(self._tried))
+        if instance is not None:
+            return instance
+        if self._lost:
+            raise Broken("the model server ended while it had the request")
+        raise NoInstance(
+            "ServiceUnavailable",
+            f"No instance of variant {self._variant.name} is ready; try again shortly.",
+            503,
+        )
+
+    def failed(self, instance: Instance, error: Exception) -> None:
+        """Ask on, unless the request must not be sent again.
+
+        Raises:
+            Broken: it must not.
+        """
+        if isinstance(error, NotListening):
+            self._tried.add(instance.unit_id)
+        elif isinstance(error, NeverAccepted):
+            # Only the kept connection may be stale; the instance itself may be well.
+            self._lost = True
+        else:
+            # No byte came back: another instance may compute the answer, once.
+            self._broken += 1
+            self._tried.add(instance.unit_id)
+            alone = len(self._variant.instances) == 1
+            if self._broken > 1 or alone or not isinstance(error, Broken) or not error.silent:
+                raise error
+
+
+class Waiter:
+    """The taker of an answer for which a task waits."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, future: "asyncio.Future[tuple[Head, bytes]]") -> None:
+        self.future = future
+
+    def answered(self, head: Head, body: bytes) -> None:
+        if not self.future.done():
+            self.future.set_result((head, body))
+
+    def failed(self, error: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
 
 
 class Invoker:
@@ -65,20 +242,57 @@ class Invoker:
         self.routes = routes
         self.keys = keys
         self.pool = pool
+        self.loop = pool.loop
 
-    async def answer(self, request: Request) -> bytes:
-        """The whole HTTP response to `POST /endpoints/NAME/invocations`."""
+    def begin(self, exchange: Exchange) -> None:
+        """Answer an invocation: `exchange.finish` is called now or later."""
         try:
-            route = await self._route(request)
-            return await self._patiently(request, route)
+            region = verify(exchange, self.keys, time.time()).region
+            route = self.routes.get(region, endpoint_of(exchange.path))
+            if route is None or not self._shortly(exchange, route):
+                exchange.go_on(self.loop.create_task(self._slowly(exchange, region)))
         except SignatureError as error:
-            return error_response(error.as_api_error("rest-json"))
+            exchange.finish(error_response(error.as_api_error("rest-json")))
         except ApiError as error:
-            return error_response(error)
+            exchange.finish(error_response(error))
+        except Exception as error:  # noqa: BLE001  # the log has it, the client its due answer
+            exchange.finish(internal(error))
 
-    async def _route(self, request: Request) -> Route:
-        region = verify(request, self.keys, time.time()).region
-        name = unquote(request.path.split("/")[2])
+    def _shortly(self, exchange: Exchange, route: Route) -> bool:
+        """Send on a kept connection; False if there is none."""
+        variant = _variant(exchange.headers, route)
+        instance = variant.choose()
+        if instance is None:
+            return False
+        connection = self.pool.kept(instance.address)
+        if connection is None:
+            return False
+        exchange.send(self, route, variant, instance, connection)
+        return True
+
+    def resume(self, exchange: Exchange, route: Route, tries: Tries) -> None:
+        """The short way failed: go on by a task, with what was met."""
+        exchange.go_on(self.loop.create_task(self._slowly(exchange, route.region, route, tries)))
+
+    async def _slowly(
+        self,
+        exchange: Exchange,
+        region: str,
+        route: Route | None = None,
+        tries: Tries | None = None,
+    ) -> None:
+        try:
+            if route is None:
+                route = await self._route(exchange, region)
+            wire = await self._patiently(exchange, route, tries)
+        except ApiError as error:
+            wire = error_response(error)
+        except Exception as error:  # noqa: BLE001  # the log has it, the client its due answer
+            wire = internal(error)
+        exchange.finish(wire)
+
+    async def _route(self, exchange: Exchange, region: str) -> Route:
+        name = endpoint_of(exchange.path)
         route = self.routes.get(region, name)
         deadline = time.monotonic() + ROUTE_WAIT_S
         # An endpoint may have come into service this very moment.
@@ -94,12 +308,12 @@ class Invoker:
             )
         return route
 
-    async def _patiently(self, request: Request, route: Route) -> bytes:
+    async def _patiently(self, exchange: Exchange, route: Route, tries: Tries | None) -> bytes:
         """Invoke; when the instances have just changed, ask those of the new route once more."""
         deadline = time.monotonic() + ROUTE_WAIT_S
         while True:
             try:
-                return await self._invoke(request, route)
+                return await self._invoke(exchange, route, tries)
             except NoInstance:
                 if time.monotonic() > deadline:
                     raise
@@ -109,8 +323,9 @@ class Invoker:
             except Broken as error:
                 changed = await self._changed(route) if error.silent else None
                 if changed is None or time.monotonic() > deadline + ROUTE_WAIT_S:
-                    raise _model_error(route, 0, f"Worker died: {error}.") from None
+                    raise model_error(route, 0, f"Worker died: {error}.") from None
                 route = changed
+            tries = None
 
     async def _changed(self, route: Route) -> Route | None:
         """A route to other instances than this one's, if it comes soon."""
@@ -124,151 +339,115 @@ class Invoker:
             await asyncio.sleep(0.02)
         return None
 
-    async def _invoke(self, request: Request, route: Route) -> bytes:
-        headers = request.headers
-        if not REFUSED_NAMES.isdisjoint(headers):
-            for header, member, why in REFUSED:
-                if header not in headers:
-                    continue
-                raise ApiError(
-                    "ValidationError", f"{member} is {headers[header]!r}: {why}; leave it out."
-                )
-        attributes = headers.get("x-amzn-sagemaker-custom-attributes", "")
-        if len(attributes) > CUSTOM_ATTRIBUTES_MAX or not attributes.isascii():
-            raise ApiError(
-                "ValidationError",
-                f"CustomAttributes must be at most {CUSTOM_ATTRIBUTES_MAX} ASCII characters.",
-            )
-        variant = route.choose(headers.get("x-amzn-sagemaker-target-variant"))
-        head = _head(request)
+    async def _invoke(self, exchange: Exchange, route: Route, tries: Tries | None) -> bytes:
+        if tries is None:
+            tries = Tries(_variant(exchange.headers, route))
+            exchange.due = self.loop.time() + MODEL_TIME_S
         try:
-            answer = await asyncio.wait_for(self._ask(variant, head, request.body), MODEL_TIME_S)
+            async with asyncio.timeout_at(exchange.due):
+                head, body = await self._ask(exchange, tries)
         except TimeoutError:
-            raise _model_error(
-                route, 0, f"Your invocation timed out: the model took more than {MODEL_TIME_S:g} s."
-            ) from None
-        if answer.status >= 400:
-            text = answer.body.decode("utf-8", "replace")
-            raise _model_error(route, answer.status, text)
-        if request.path.endswith(STREAM_SUFFIX):
-            return _streamed(answer, variant)
-        return _success(answer, variant, headers)
+            raise _late(route) from None
+        return response(exchange, route, tries.variant, head, body)
 
-    async def _ask(self, variant: Variant, head: bytes, body: bytes) -> Answer:
+    async def _ask(self, exchange: Exchange, tries: Tries) -> tuple[Head, bytes]:
         """Ask one instance; another one while none has taken the request."""
-        tried: set[str] = set()
-        broken = 0
-        lost = False
+        tries.begin()
         while True:
-            instance = variant.choose(frozenset(tried))
-            if instance is None and lost:
-                raise Broken("the model server ended while it had the request")
-            if instance is None:
-                raise NoInstance(
-                    "ServiceUnavailable",
-                    f"No instance of variant {variant.name} is ready; try again shortly.",
-                    503,
-                )
+            instance = tries.next()
             instance.outstanding += 1
             try:
                 connection = await self.pool.take(instance.address)
+                future: asyncio.Future[tuple[Head, bytes]] = self.loop.create_future()
+                connection.send(head_of(exchange), exchange.body, Waiter(future), float("inf"))
                 try:
-                    return await connection.send(head, body)
+                    return await future
                 except asyncio.CancelledError:
-                    self.pool.forget(connection)
+                    connection.leave()
                     raise
-                except NeverAccepted:
-                    # Only the kept connection may be stale; the instance itself may be well.
-                    self.pool.forget(connection)
-                    lost = True
-                except Broken as error:
-                    # No byte came back: another instance may compute the answer, once.
-                    self.pool.forget(connection)
-                    broken += 1
-                    tried.add(instance.unit_id)
-                    if broken > 1 or len(variant.instances) == 1 or not error.silent:
-                        raise
-            except NeverAccepted:
-                tried.add(instance.unit_id)
+            except (NeverAccepted, Broken) as error:
+                tries.failed(instance, error)
             finally:
                 instance.outstanding -= 1
+
+
+def _variant(headers: Mapping[str, str], route: Route) -> Variant:
+    """The variant that shall answer.
+
+    Raises:
+        ApiError: the request asks for what is not served.
+    """
+    if not REFUSED_NAMES.isdisjoint(headers):
+        for header, member, why in REFUSED:
+            if header in headers:
+                raise ApiError(
+                    "ValidationError", f"{member} is {headers[header]!r}: {why}; leave it out."
+                )
+    attributes = headers.get(CUSTOM_ATTRIBUTES)
+    if attributes and (len(attributes) > CUSTOM_ATTRIBUTES_MAX or not attributes.isascii()):
+        raise ApiError(
+            "ValidationError",
+            f"CustomAttributes must be at most {CUSTOM_ATTRIBUTES_MAX} ASCII characters.",
+        )
+    return route.choose(headers.get(TARGET_VARIANT))
+
+
+def response(exchange: Exchange, route: Route, variant: Variant, head: Head, body: bytes) -> bytes:
+    """The HTTP response for a model server's answer.
+
+    Raises:
+        ApiError: the model server answered with an error.
+    """
+    if head.status >= 400:
+        raise model_error(route, head.status, body.decode("utf-8", "replace"))
+    if exchange.path.endswith(STREAM_SUFFIX):
+        return streamed(head, body, variant.name)
+    return success(head, body, variant.name)
+
+
+def head_of(exchange: Exchange) -> bytes:
+    """The request's head as a container sees it: all other headers are stripped."""
+    headers = exchange.headers
+    # The stream call has its own header for what the model should accept.
+    stream = exchange.path.endswith(STREAM_SUFFIX)
+    accept = headers.get("x-amzn-sagemaker-accept" if stream else "accept")
+    start = _head_start(headers.get("content-type"), accept)
+    attributes, inference = headers.get(CUSTOM_ATTRIBUTES), headers.get(INFERENCE_ID)
+    if attributes is not None:
+        start += f"X-Amzn-SageMaker-Custom-Attributes: {attributes}\r\n".encode("latin-1")
+    if inference is not None:
+        start += f"X-Amzn-SageMaker-Inference-Id: {inference}\r\n".encode("latin-1")
+    return b"%bContent-Length: %d\r\n\r\n" % (start, len(exchange.body))
+
+
+@lru_cache(maxsize=256)
+def _head_start(content_type: str | None, accept: str | None) -> bytes:
+    lines = ["POST /invocations HTTP/1.1", "Host: model"]
+    if content_type is not None:
+        lines.append(f"Content-Type: {content_type}")
+    if accept is not None:
+        lines.append(f"Accept: {accept}")
+    return ("\r\n".join(lines) + "\r\n").encode("latin-1")
+
+
+@lru_cache(maxsize=1024)
+def endpoint_of(path: str) -> str:
+    """The endpoint's name in the path of an invocation."""
+    return unquote(path.split("/")[2])
+
+
+def internal(error: Exception) -> bytes:
+    """The answer where the gateway itself is at fault; its log has the error."""
+    sys.stderr.write(f"{time.strftime('%FT%T')} {type(error).__name__}: {error}\n")
+    sys.stderr.flush()
+    text = "An internal error occurred; the gateway's log has it."
+    return error_response(ApiError("InternalFailure", text, 500))
 
 
 def _instance_ids(route: Route) -> set[str]:
     return {item.unit_id for variant in route.variants for item in variant.instances}
 
 
-def _head(request: Request) -> bytes:
-    """The request's head as a container sees it: all other headers are stripped."""
-    lines = ["POST /invocations HTTP/1.1", "Host: model"]
-    streamed = request.path.endswith(STREAM_SUFFIX)
-    for name, shown in PASSED_ON:
-        # The stream call has its own header for what the model should accept.
-        source = "x-amzn-sagemaker-accept" if streamed and name == "accept" else name
-        value = request.headers.get(source)
-        if value is not None:
-            lines.append(f"{shown}: {value}")
-    lines.append(f"Content-Length: {len(request.body)}\r\n\r\n")
-    return "\r\n".join(lines).encode("latin-1")
-
-
-def _model_error(route: Route, status: int, text: str) -> ApiError:
-    name = route.endpoint
-    region, account = route.region, route.arn.split(":")[4]
-    group = f"/aws/sagemaker/Endpoints/{name}"
-    return ApiError(
-        "ModelError",
-        f"Received {'client' if 400 <= status < 500 else 'server'} error ({status}) from primary "
-        f'with message "{text[:4096]}". See the log group {group} for more information.',
-        424,
-        OriginalStatusCode=status,
-        OriginalMessage=text[:65536],
-        LogStreamArn=f"arn:aws:logs:{region}:{account}:log-group:{group}",
-    )
-
-
-def _success(answer: Answer, variant: Variant, headers: Mapping[str, str]) -> bytes:
-    lines = [
-        b"HTTP/1.1 200 OK",
-        b"Content-Type: " + (answer.content_type or b"application/octet-stream"),
-        b"x-Amzn-Invoked-Production-Variant: " + variant.name.encode(),
-        b"x-amzn-RequestId: " + _request_id(),
-    ]
-    if answer.custom_attributes:
-        lines.append(b"X-Amzn-SageMaker-Custom-Attributes: " + answer.custom_attributes)
-    lines.append(b"Content-Length: " + str(len(answer.body)).encode() + b"\r\n\r\n")
-    return b"\r\n".join(lines) + answer.body
-
-
-def _streamed(answer: Answer, variant: Variant) -> bytes:
-    """The answer as an event stream of `PayloadPart`s."""
-    parts = [
-        eventstream.event("PayloadPart", answer.body[start : start + PART_BYTES_MAX])
-        for start in range(0, len(answer.body), PART_BYTES_MAX)
-    ]
-    body = b"".join(parts)
-    lines = [
-        b"HTTP/1.1 200 OK",
-        b"Content-Type: " + eventstream.CONTENT_TYPE.encode(),
-        b"X-Amzn-SageMaker-Content-Type: " + (answer.content_type or b"application/octet-stream"),
-        b"x-Amzn-Invoked-Production-Variant: " + variant.name.encode(),
-        b"x-amzn-RequestId: " + _request_id(),
-    ]
-    if answer.custom_attributes:
-        lines.append(b"X-Amzn-SageMaker-Custom-Attributes: " + answer.custom_attributes)
-    lines.append(b"Content-Length: " + str(len(body)).encode() + b"\r\n\r\n")
-    return b"\r\n".join(lines) + body
-
-
-def error_response(error: ApiError) -> bytes:
-    """An error in rest-json, as the whole HTTP response."""
-    status = error.status or 400
-    body = orjson.dumps(
-        {"__type": error.code, "Message": error.message, "message": error.message, **error.members}
-    )
-    head = (
-        f"HTTP/1.1 {status} {error.code}\r\nContent-Type: application/json\r\n"
-        f"x-amzn-ErrorType: {error.code}\r\nx-amzn-RequestId: {uuid4()}\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
+def _late(route: Route) -> ApiError:
+    text = f"Your invocation timed out: the model took more than {MODEL_TIME_S:g} s."
+    return model_error(route, 0, text)

@@ -8,7 +8,7 @@ import asyncio
 import time
 from typing import Final, Protocol, cast
 
-from loopwright.router.invoke import error_response
+from loopwright.router.answers import error_response
 from loopwright.wire.errors import ApiError
 
 RETURN_WAIT_S: Final = 8.0

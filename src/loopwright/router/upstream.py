@@ -1,20 +1,28 @@
 """The gateway's client of model servers: HTTP/1.1 over Unix sockets, kept connections, no copies.
 
-One connection carries one request at a time. A connection that the server closed before it took
-the request is told apart (`NeverAccepted`) from one that broke while the model was working.
+One connection carries one request at a time, and its answer or failure goes to the request's
+`Taker` by a plain call. A connection that the server closed before it took the request is told
+apart (`NeverAccepted`) from one that broke while the model was working.
 """
 
 import asyncio
-from collections import deque
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import httptools
 
+from loopwright.router.heads import SHORT_BYTES_MAX, Body, Head, read_answer
+
 IDLE_MAX: Final = 256
+JOINED_BYTES_MAX: Final = 8192
+NEVER: Final = float("inf")
 
 
 class NeverAccepted(Exception):
-    """The instance did not take the request: it is safe to ask another one."""
+    """The instance did not take the request: it is safe to ask again."""
+
+
+class NotListening(NeverAccepted):
+    """Nobody takes connections there: ask another instance."""
 
 
 class Broken(Exception):
@@ -28,158 +36,277 @@ class Broken(Exception):
         self.silent = silent
 
 
-class Answer:
-    """A model server's answer."""
+class Late(Exception):
+    """No whole answer came in time."""
 
-    __slots__ = ("body", "content_type", "custom_attributes", "status")
 
-    def __init__(self) -> None:
-        self.status = 0
-        self.content_type = b""
-        self.custom_attributes = b""
-        self.body = b""
+class Taker(Protocol):
+    """Who waits for an answer. Exactly one of the two is called, once, unless it left before."""
+
+    def answered(self, head: Head, body: bytes) -> None: ...
+    def failed(self, error: Exception) -> None: ...
 
 
 class Connection(asyncio.Protocol):
     """One connection to one instance."""
 
-    def __init__(self, pool: "Pool") -> None:
+    __slots__ = (
+        "_begun",
+        "_content_type",
+        "_custom_attributes",
+        "_fresh",
+        "_head",
+        "_missing",
+        "_parser",
+        "_parts",
+        "_pool",
+        "_taker",
+        "_transport",
+        "_unsent",
+        "address",
+        "closed",
+        "due",
+    )
+
+    def __init__(self, pool: "Pool", address: str) -> None:
         self._pool = pool
-        self._transport: asyncio.Transport | None = None
+        self.address = address
+        self._transport: asyncio.Transport
         self._parser: Any = None
-        self._waiting: asyncio.Future[Answer] | None = None
-        self._answer = Answer()
+        self._taker: Taker | None = None
+        # Of a plain answer whose body has not all come: its head and the bytes that are missing.
+        self._head: Head | None = None
+        self._missing = 0
         self._parts: list[bytes] = []
+        self._content_type = self._custom_attributes = b""
         self._fresh = True
-        self._answered_bytes = False
+        self._begun = False
+        self._unsent = False
         self.closed = False
+        self.due = NEVER
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports have the methods of asyncio's, but not its class.
         self._transport = cast(asyncio.Transport, transport)
 
-    def send(self, head: bytes, body: bytes) -> "asyncio.Future[Answer]":
-        """Send one request; the future brings its answer."""
-        assert self._transport is not None
-        self._parser = httptools.HttpResponseParser(self)
-        self._answer = Answer()
-        self._parts = []
-        self._answered_bytes = False
-        self._waiting = self._pool.loop.create_future()
-        self._transport.write(head + body if len(body) < 65536 else head)
-        if len(body) >= 65536:
-            self._transport.write(body)
-        return self._waiting
+    def send(self, head: bytes, body: Body, taker: Taker, due: float) -> None:
+        """Send one request. `taker` hears of it, at the loop's time `due` at the latest."""
+        self._taker = taker
+        self.due = due
+        self._unsent = True
+        self._pool.post(self, head, body)
+
+    def write(self, head: bytes, body: Body) -> None:
+        """Called by the pool for what was given to `send`."""
+        if self.closed:
+            return
+        self._unsent = False
+        if len(body) < JOINED_BYTES_MAX:
+            self._transport.write(b"".join((head, body)))
+        else:
+            self._transport.writelines((head, body))
+
+    def leave(self) -> None:
+        """Nobody waits any more; the answer that may come must not meet another request."""
+        self._taker = None
+        self.drop()
+
+    # The answer
 
     def data_received(self, data: bytes) -> None:
-        if self._waiting is None:
-            self.abort()
+        if self._taker is None:
+            self.drop()
+        elif self._begun:
+            self._more(data)
+        else:
+            raw, end, body = data.partition(b"\r\n\r\n")
+            head = read_answer(raw) if len(raw) < SHORT_BYTES_MAX else None
+            if head is None or not end:
+                self._begun = True
+                self._parser = httptools.HttpResponseParser(self)
+                self._more(data)
+            elif len(body) == head.length:
+                self._done(head, body, True)
+            elif len(body) > head.length:
+                self._done(head, body[: head.length], False)
+            else:
+                self._begun = True
+                self._head, self._missing = head, head.length - len(body)
+                self._parts.append(body)
+
+    def _more(self, data: bytes) -> None:
+        """Further bytes of an answer that came in pieces, or one for the full parser."""
+        head = self._head
+        if head is None:
+            self._parse(data)
             return
-        self._answered_bytes = True
+        self._missing -= len(data)
+        self._parts.append(data)
+        if self._missing <= 0:
+            self._done(head, b"".join(self._parts)[: head.length], self._missing == 0)
+
+    def _parse(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(Broken(f"the model server's answer is no HTTP: {error}", silent=False))
-            self.abort()
+
+    def on_message_begin(self) -> None:
+        if self._taker is None:
+            self.drop()  # More than one answer to a request.
 
     def on_header(self, name: bytes, value: bytes) -> None:
         lowered = name.lower()
         if lowered == b"content-type":
-            self._answer.content_type = value
+            self._content_type = value
         elif lowered == b"x-amzn-sagemaker-custom-attributes":
-            self._answer.custom_attributes = value
+            self._custom_attributes = value
 
     def on_body(self, body: bytes) -> None:
         self._parts.append(body)
 
     def on_message_complete(self) -> None:
-        answer = self._answer
-        answer.status = self._parser.get_status_code()
-        if answer.status == 100:
+        status = self._parser.get_status_code()
+        if self._taker is None:
             return
-        answer.body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        waiting, self._waiting = self._waiting, None
+        if status < 200:
+            # The real answer follows.
+            self._parts.clear()
+            self._content_type = self._custom_attributes = b""
+            return
+        body = b"".join(self._parts)
+        head = Head(status, self._content_type, self._custom_attributes, len(body))
+        self._done(head, body, self._parser.should_keep_alive())
+
+    def _done(self, head: Head, body: bytes, keep: bool) -> None:
+        """Hand over the answer; keep the connection if it is certain where the next one begins."""
+        taker, self._taker = self._taker, None
         self._fresh = False
-        if not self._parser.should_keep_alive():
-            self.abort()
-        elif not self.closed:
+        self.due = NEVER
+        if self._begun:
+            self._begun = False
+            self._parser = self._head = None
+            self._parts = []
+            self._content_type = self._custom_attributes = b""
+        # Answered before it was asked to the end: what is left would be taken for a request.
+        early = self._unsent or self._transport.get_write_buffer_size()
+        if early or self.closed or not keep:
+            self.drop()
+        else:
             self._pool.give_back(self)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(answer)
+        if taker is not None:
+            taker.answered(head, body)
+
+    # The end
+
+    def eof_received(self) -> None:
+        self.closed = True
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.closed = True
-        if self._waiting is not None:
-            if self._answered_bytes or self._fresh:
-                silent = not self._answered_bytes
-                text = "the model server closed the connection while it worked"
-                self._fail(Broken(text, silent))
-            else:
-                # A kept connection that was closed before a byte came back: the server had ended
-                # it before this request reached it.
-                self._fail(NeverAccepted("the kept connection was closed"))
+        if self._taker is None:
+            self.drop()
+        elif self._begun or self._fresh:
+            text = "the model server closed the connection while it worked"
+            self._fail(Broken(text, silent=not self._begun))
+        else:
+            # A kept connection that was closed before a byte came back: the server had ended
+            # it before this request reached it.
+            self._fail(NeverAccepted("the kept connection was closed"))
+
+    def expire(self, now: float) -> None:
+        """Give up a request whose time is over."""
+        if now > self.due:
+            self._fail(Late())
 
     def _fail(self, error: Exception) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None and not waiting.done():
-            waiting.set_exception(error)
+        taker, self._taker = self._taker, None
+        self.drop()
+        if taker is not None:
+            taker.failed(error)
 
-    def abort(self) -> None:
-        """Close at once."""
+    def drop(self) -> None:
+        """Close at once, for good."""
         self.closed = True
-        if self._transport is not None:
-            self._transport.abort()
+        self.due = NEVER
+        self._pool.lost(self)
+        self._transport.abort()
 
 
 class Pool:
-    """Kept connections by address."""
+    """All connections, and by address those that are free."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._idle: dict[str, deque[Connection]] = {}
-        self._address: dict[Connection, str] = {}
+        self._idle: dict[str, list[Connection]] = {}
+        self._all: set[Connection] = set()
+        self._outbox: list[tuple[Connection, bytes, Body]] = []
 
-    async def take(self, address: str) -> Connection:
-        """A connection to an instance.
+    def post(self, connection: Connection, head: bytes, body: Body) -> None:
+        """Write a request once all that the loop has read is read: requests that go out together
+        wake their server once, and a model that can answers them by one call."""
+        if not self._outbox:
+            self.loop.call_soon(self._flush)
+        self._outbox.append((connection, head, body))
 
-        Raises:
-            NeverAccepted: nobody listens there.
-        """
+    def _flush(self) -> None:
+        outbox, self._outbox = self._outbox, []
+        for connection, head, body in outbox:
+            connection.write(head, body)
+
+    def kept(self, address: str) -> Connection | None:
+        """A free connection to an instance, if there is one."""
         idle = self._idle.get(address)
         while idle:
             connection = idle.pop()
             if not connection.closed:
                 return connection
-            self._address.pop(connection, None)
+        return None
+
+    async def take(self, address: str) -> Connection:
+        """A connection to an instance, a new one where none is free.
+
+        Raises:
+            NotListening: nobody listens there.
+        """
+        connection = self.kept(address)
+        if connection is not None:
+            return connection
         try:
             _, connection = await self.loop.create_unix_connection(
-                lambda: Connection(self), address
+                lambda: Connection(self, address), address
             )
         except OSError as error:
-            raise NeverAccepted(f"the instance does not listen: {error}") from error
-        self._address[connection] = address
+            raise NotListening(f"the instance does not listen: {error}") from error
+        if connection.closed:
+            raise NotListening("the instance closed the connection at once")
+        self._all.add(connection)
         return connection
 
     def give_back(self, connection: Connection) -> None:
         """Keep a connection whose request is answered."""
-        address = self._address.get(connection)
-        if address is None:
-            connection.abort()
-            return
-        idle = self._idle.setdefault(address, deque())
+        idle = self._idle.get(connection.address)
+        if idle is None:
+            idle = self._idle[connection.address] = []
         if len(idle) < IDLE_MAX:
             idle.append(connection)
         else:
-            self._address.pop(connection, None)
-            connection.abort()
+            connection.drop()
 
-    def forget(self, connection: Connection) -> None:
-        """Drop a connection that is of no more use."""
-        self._address.pop(connection, None)
-        connection.abort()
+    def lost(self, connection: Connection) -> None:
+        """Forget a connection that is closed."""
+        if connection in self._all:
+            self._all.remove(connection)
+            idle = self._idle.get(connection.address, [])
+            if connection in idle:
+                idle.remove(connection)
+
+    def sweep(self, now: float) -> None:
+        """Give up requests whose time is over: a timer for each would cost more than the rest."""
+        for connection in list(self._all):
+            connection.expire(now)
 
     def keep_only(self, addresses: set[str]) -> None:
         """Close the kept connections to instances that are gone from every route."""
         for address in [name for name in self._idle if name not in addresses]:
             for connection in self._idle.pop(address):
-                self.forget(connection)
+                connection.drop()

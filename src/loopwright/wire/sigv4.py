@@ -10,14 +10,12 @@ import hmac
 import re
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple, Protocol
 from urllib.parse import parse_qsl, quote, unquote
 
 from loopwright.wire.errors import ApiError
-from loopwright.wire.http import Request
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
 UNSIGNED: Final = "UNSIGNED-PAYLOAD"
@@ -36,8 +34,22 @@ SUB_RESOURCES: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signable(Protocol):
+    """What is signed of a request: the attributes of `wire.http.Request`."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def query(self) -> str: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def body(self) -> bytes | memoryview: ...
+
+
+class Signed(NamedTuple):
     """A request whose head carries a right signature.
 
     Attributes:
@@ -117,7 +129,7 @@ CODES: Final = {
 }
 
 
-def verify(request: Request, keys: Mapping[str, str], now: float) -> Signed:
+def verify(request: Signable, keys: Mapping[str, str], now: float) -> Signed:
     """Check the signature of a request's head.
 
     Args:
@@ -144,7 +156,7 @@ def verify(request: Request, keys: Mapping[str, str], now: float) -> Signed:
 
 
 def _verify_header(
-    request: Request, authorization: str, keys: Mapping[str, str], now: float
+    request: Signable, authorization: str, keys: Mapping[str, str], now: float
 ) -> Signed:
     if not authorization.startswith(ALGORITHM):
         raise SignatureError(
@@ -191,7 +203,7 @@ def _credential(head: str) -> tuple[str, str, str, str, str]:
     return access_key, date, region, service, names
 
 
-def _verify_query(request: Request, keys: Mapping[str, str], now: float) -> Signed:
+def _verify_query(request: Signable, keys: Mapping[str, str], now: float) -> Signed:
     fields = dict(parse_qsl(request.query, keep_blank_values=True))
     try:
         access_key, date, region, service, _ = fields["X-Amz-Credential"].rsplit("/", 4)
@@ -223,17 +235,12 @@ def _verify_query(request: Request, keys: Mapping[str, str], now: float) -> Sign
     return Signed(access_key, region, service, payload, key, given, timestamp, scope)
 
 
-def _check_signed_names(request: Request, names: str) -> None:
+def _check_signed_names(request: Signable, names: str) -> None:
     """Refuse headers that change what a request means but are not part of its signature.
 
     The bearer of a presigned PUT could otherwise add `x-amz-copy-source` and read any object.
     """
-    signed = set(names.split(";"))
-    unsigned = [
-        name
-        for name in request.headers
-        if (name == "host" or name.startswith("x-amz-")) and name not in signed | MAY_BE_UNSIGNED
-    ]
+    unsigned = _unsigned(names, tuple(request.headers))
     if unsigned:
         raise SignatureError(
             "unsigned",
@@ -242,7 +249,18 @@ def _check_signed_names(request: Request, names: str) -> None:
         )
 
 
-def _verify_old_query(request: Request, keys: Mapping[str, str], now: float) -> Signed:
+@lru_cache(maxsize=256)
+def _unsigned(names: str, present: tuple[str, ...]) -> list[str]:
+    """Which headers of those present had to be among the signed `names`, but are not."""
+    signed = MAY_BE_UNSIGNED.union(names.split(";"))
+    return [
+        name
+        for name in present
+        if name not in signed and (name == "host" or name.startswith("x-amz-"))
+    ]
+
+
+def _verify_old_query(request: Signable, keys: Mapping[str, str], now: float) -> Signed:
     """S3's query string authentication of Version 2: HMAC-SHA1 over method, expiry, resource."""
     pairs = parse_qsl(request.query, keep_blank_values=True)
     fields = dict(pairs)
@@ -273,7 +291,7 @@ def _verify_old_query(request: Request, keys: Mapping[str, str], now: float) -> 
     return Signed(access_key, "", "s3", UNSIGNED, b"", fields["Signature"], expires, "")
 
 
-def _old_resource(request: Request) -> str:
+def _old_resource(request: Signable) -> str:
     """`/bucket/key`: in the virtual-host form the bucket stands in the Host header."""
     host = request.headers.get("host", "").partition(":")[0]
     for base in (".localhost", ".s3.amazonaws.com"):
@@ -282,22 +300,16 @@ def _old_resource(request: Request) -> str:
     return request.path
 
 
-def _canonical(request: Request, query: str, names: str, payload: str, service: str) -> str:
+def _canonical(request: Signable, query: str, names: str, payload: str, service: str) -> str:
     headers = request.headers
     lines = []
     for name in names.split(";"):
         value = headers.get(name, "").strip()
-        lines.append(f"{name}:{SPACES.sub(' ', value) if '  ' in value else value}")
+        lines.append(f"{name}:{SPACES.sub(' ', value) if '  ' in value else value}\n")
     path = request.path if service == "s3" else _normal_path(request.path)
-    return "\n".join(
-        (
-            request.method,
-            path or "/",
-            _canonical_query(query),
-            "\n".join(lines) + "\n",
-            names,
-            payload,
-        )
+    return (
+        f"{request.method}\n{path or '/'}\n{_canonical_query(query) if query else ''}\n"
+        f"{''.join(lines)}\n{names}\n{payload}"
     )
 
 
@@ -340,7 +352,22 @@ def signing_key(secret: str, date: str, region: str, service: str) -> bytes:
 def _signature(key: bytes, timestamp: str, scope: str, canonical: str) -> str:
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     text = f"{ALGORITHM}\n{timestamp}\n{scope}\n{digest}"
-    return hmac.digest(key, text.encode(), "sha256").hex()
+    # HMAC as RFC 2104 defines it: the two hashes that have read the key are kept and copied.
+    start = _hmac_start(key)
+    inner, outer = start[0].copy(), start[1].copy()
+    inner.update(text.encode())
+    outer.update(inner.digest())
+    return outer.hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _hmac_start(key: bytes) -> "tuple[hashlib._Hash, hashlib._Hash]":
+    """SHA-256 after the inner and the outer pad of a key of at most 64 bytes."""
+    padded = key.ljust(64, b"\0")
+    return (
+        hashlib.sha256(bytes(byte ^ 0x36 for byte in padded)),
+        hashlib.sha256(bytes(byte ^ 0x5C for byte in padded)),
+    )
 
 
 def _secret(keys: Mapping[str, str], access_key: str) -> str:
@@ -373,7 +400,7 @@ def _seconds(timestamp: str) -> float:
         ) from None
 
 
-def _from_http_date(request: Request) -> str:
+def _from_http_date(request: Signable) -> str:
     text = request.headers.get("date")
     if text is None:
         raise SignatureError("incomplete", "The request needs an X-Amz-Date or Date header.")

@@ -1,5 +1,7 @@
 """HTTP/1.1 by hand on httptools: one asyncio protocol per connection.
 
+Requests with a plain head are read by `heads.read`, all others by the full parser.
+
 Knows bytes, limits and order. Must not know what a model is: complete requests go to the `site`,
 answers come back in any order and leave in the order of the requests.
 """
@@ -12,11 +14,13 @@ from typing import cast
 
 import httptools
 
+from loopwright.runtime.server import heads
 from loopwright.runtime.server.exchange import Answer, Exchange, render
 
 HEAD_BYTES_MAX = 64 * 1024
 PENDING_MAX = 64
 LINGER_S = 2.0
+_PLAIN = b"POST /"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TEXT = "text/plain; charset=utf-8"
 
@@ -65,9 +69,11 @@ class Connection(asyncio.Protocol):
         "_headers",
         "_method",
         "_mid_request",
+        "_missing",
         "_parser",
         "_paused",
         "_pending",
+        "_plain",
         "_site",
         "_transport",
         "_url",
@@ -82,6 +88,9 @@ class Connection(asyncio.Protocol):
         self._active_at = 0.0
         self._head_bytes = 0
         self._mid_request = False
+        # A plain request of whose body bytes are missing.
+        self._plain: heads.Head | None = None
+        self._missing = 0
         self._deaf = False
         self._paused = False
         self._continue_due = False
@@ -110,6 +119,12 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._active_at = self._site.loop.time()
         if self._deaf:
+            return
+        if self._plain is not None:
+            data = self._more_of(self._plain, data)
+        if not self._mid_request:
+            data = self._plainly(data)
+        if not data or self._deaf:
             return
         try:
             self._parser.feed_data(data)
@@ -174,16 +189,55 @@ class Connection(asyncio.Protocol):
         # A wish to change protocols is not granted; what follows it is then not for this parser.
         stays = self._parser.should_keep_alive() and b"upgrade" not in self._headers
         keep_alive = stays and not self._site.draining
-        exchange = Exchange(self, self._headers, body, keep_alive)
-        method, path = self._method, self._url.partition(b"?")[0]
+        method, path, headers = self._method, self._url.partition(b"?")[0], self._headers
         self._mid_request = self._continue_due = False
         self._begin()
+        self._submit(method, path, Exchange(self, headers, body, keep_alive))
+
+    def _submit(self, method: bytes, path: bytes, exchange: Exchange) -> None:
         self._pending.append(exchange)
-        if not keep_alive:
+        if not exchange.keep_alive:
             self._deaf = True
         elif len(self._pending) >= PENDING_MAX:
             self._pause()
         self._site.handle(method, path, exchange)
+
+    # -- plain requests -------------------------------------------------------------------------
+
+    def _plainly(self, data: bytes) -> bytes:
+        """Submit the plain requests at the start of the data; what is left of it."""
+        while data.startswith(_PLAIN) and not self._deaf:
+            end = data.find(b"\r\n\r\n", 0, heads.HEAD_BYTES_MAX)
+            head = heads.read(data[:end]) if end > 0 else None
+            if head is None or head.length > self._site.body_bytes_max:
+                break
+            start, end = end + 4, end + 4 + head.length
+            if len(data) < end:
+                self._plain, self._missing = head, end - len(data)
+                self._mid_request = True
+                self._body = [data[start:]]
+                return b""
+            keep_alive = not self._site.draining
+            exchange = Exchange(self, head.headers, data[start:end], keep_alive)
+            self._submit(head.method, head.path, exchange)
+            if len(data) == end:
+                return b""
+            data = data[end:]
+        return data
+
+    def _more_of(self, head: heads.Head, data: bytes) -> bytes:
+        """Further bytes of a plain request's body; what follows it."""
+        missing = self._missing
+        self._body.append(data[:missing])
+        self._missing -= len(data)
+        if self._missing > 0:
+            return b""
+        body = b"".join(self._body)
+        self._plain, self._mid_request = None, False
+        self._begin()
+        keep_alive = not self._site.draining
+        self._submit(head.method, head.path, Exchange(self, head.headers, body, keep_alive))
+        return data[missing:]
 
     # -- answers --------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """One request and its answer, as the connection, the turns and the model see them."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -76,8 +77,7 @@ def render(answer: Answer, keep_alive: bool) -> bytes:
     """The answer as HTTP/1.1."""
     body = answer.body
     if answer.status == 200 and keep_alive and not answer.headers:
-        head = f"HTTP/1.1 200 OK\r\ncontent-type: {answer.content_type}\r\n"
-        return f"{head}content-length: {len(body)}\r\n\r\n".encode("latin-1") + body
+        return _usual(answer.content_type, len(body)) + body
     lines = [f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, 'Unknown')}"]
     if answer.content_type:
         lines.append(f"content-type: {_one_line(answer.content_type)}")
@@ -90,6 +90,13 @@ def render(answer: Answer, keep_alive: bool) -> bytes:
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
     lines.append(f"content-length: {len(body)}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace") + body
+
+
+@lru_cache(maxsize=256)
+def _usual(content_type: str, length: int) -> bytes:
+    """The head of nearly all answers."""
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: {_one_line(content_type)}\r\n"
+    return f"{head}content-length: {length}\r\n\r\n".encode("latin-1")
 
 
 def _one_line(text: str) -> str:

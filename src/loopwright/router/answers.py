@@ -1,0 +1,93 @@
+"""What a client gets back, as whole HTTP responses: a prediction, an event stream, an error.
+
+The parts of a head that are alike from answer to answer are made once.
+"""
+
+import itertools
+import random
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import orjson
+
+from loopwright.router.heads import Head
+from loopwright.router.routes import Route
+from loopwright.wire import eventstream
+from loopwright.wire.errors import ApiError
+
+PART_BYTES_MAX: Final = 65_536
+_OCTETS: Final = b"application/octet-stream"
+# Request ids: a UUID's first 80 bits of this process, then the number of the answer.
+_PROCESS: Final = str(UUID(int=random.getrandbits(128), version=4))[:24].encode()
+_numbers: Final = itertools.count(random.getrandbits(40))
+
+
+def success(head: Head, body: bytes, variant: str) -> bytes:
+    """A model's answer to InvokeEndpoint."""
+    start = _start(head.content_type, head.custom_attributes, len(body), variant)
+    return b"%bx-amzn-RequestId: %b%012x\r\n\r\n%b" % (start, _PROCESS, next(_numbers), body)
+
+
+@lru_cache(maxsize=512)
+def _start(content_type: bytes, attributes: bytes, length: int, variant: str) -> bytes:
+    lines = [
+        b"HTTP/1.1 200 OK",
+        b"Content-Type: " + (content_type or _OCTETS),
+        b"x-Amzn-Invoked-Production-Variant: " + variant.encode(),
+        b"Content-Length: %d" % length,
+    ]
+    if attributes:
+        lines.append(b"X-Amzn-SageMaker-Custom-Attributes: " + attributes)
+    return b"\r\n".join(lines) + b"\r\n"
+
+
+def streamed(head: Head, body: bytes, variant: str) -> bytes:
+    """The answer to InvokeEndpointWithResponseStream: an event stream of `PayloadPart`s."""
+    parts = [
+        eventstream.event("PayloadPart", body[start : start + PART_BYTES_MAX])
+        for start in range(0, len(body), PART_BYTES_MAX)
+    ]
+    whole = b"".join(parts)
+    lines = [
+        b"HTTP/1.1 200 OK",
+        b"Content-Type: " + eventstream.CONTENT_TYPE.encode(),
+        b"X-Amzn-SageMaker-Content-Type: " + (head.content_type or _OCTETS),
+        b"x-Amzn-Invoked-Production-Variant: " + variant.encode(),
+        b"x-amzn-RequestId: %b%012x" % (_PROCESS, next(_numbers)),
+    ]
+    if head.custom_attributes:
+        lines.append(b"X-Amzn-SageMaker-Custom-Attributes: " + head.custom_attributes)
+    lines.append(b"Content-Length: %d\r\n\r\n" % len(whole))
+    return b"\r\n".join(lines) + whole
+
+
+def model_error(route: Route, status: int, text: str) -> ApiError:
+    """`ModelError` 424: the model answered with `status`, or with nothing at all (0)."""
+    name = route.endpoint
+    region, account = route.region, route.arn.split(":")[4]
+    group = f"/aws/sagemaker/Endpoints/{name}"
+    return ApiError(
+        "ModelError",
+        f"Received {'client' if 400 <= status < 500 else 'server'} error ({status}) from primary "
+        f'with message "{text[:4096]}". See the log group {group} for more information.',
+        424,
+        OriginalStatusCode=status,
+        OriginalMessage=text[:65536],
+        LogStreamArn=f"arn:aws:logs:{region}:{account}:log-group:{group}",
+    )
+
+
+def error_response(error: ApiError) -> bytes:
+    """An error in rest-json, as the whole HTTP response."""
+    members: Mapping[str, Any] = error.members
+    body = orjson.dumps(
+        {"__type": error.code, "Message": error.message, "message": error.message, **members}
+    )
+    head = (
+        f"HTTP/1.1 {error.status or 400} {error.code}\r\nContent-Type: application/json\r\n"
+        f"x-amzn-ErrorType: {error.code}\r\nx-amzn-RequestId: {uuid4()}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
