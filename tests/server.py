@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 import boto3
 from botocore.config import Config
 
+from loopwright.wire.services import OWN_MODELS
+
 T = TypeVar("T")
 ACCOUNT = "683313688378.dkr.ecr.us-east-1.amazonaws.com"
 SKLEARN = f"{ACCOUNT}/sagemaker-scikit-learn:1.2-1-cpu-py3"
@@ -94,13 +96,13 @@ class Server:
             self.process.wait(60)
 
     def cli(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
-        """Run a command on this home."""
+        """Run a command on this home; a command of two words is given as one argument."""
         return subprocess.run(
             [
                 sys.executable,
                 "-m",
                 "loopwright.cli",
-                arguments[0],
+                *arguments[0].split(),
                 "--home",
                 str(self.home),
                 *list(arguments[1:]),
@@ -126,6 +128,8 @@ class Server:
     def client(self, service: str, **options: Any) -> Any:
         """A boto3 client that asks once: tests want to see what is refused."""
         access_key, secret = next(iter(json.loads((self.home / "keys.json").read_text()).items()))
+        session = boto3.Session()
+        session._session.get_component("data_loader").search_paths.append(str(OWN_MODELS))
         settings: dict[str, Any] = {
             "region_name": "us-east-1",
             "endpoint_url": self.url,
@@ -133,7 +137,7 @@ class Server:
             "aws_secret_access_key": secret,
             "config": Config(retries={"max_attempts": 0}, read_timeout=90, max_pool_connections=64),
         }
-        return boto3.client(service, **{**settings, **options})
+        return session.client(service, **{**settings, **options})
 
     def put(self, key: str, body: bytes | str) -> str:
         """Put an object into the test bucket; its address."""

@@ -94,6 +94,12 @@ def _add_serve(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     serve.add_argument("--region", default=REGION_DEFAULT, help="region that clients are told")
     serve.add_argument("--time-scale", type=float, default=1.0, help="platform s per real s")
     serve.add_argument("--cpus", type=float, default=0.0, help="CPUs for units (0: the machine's)")
+    serve.add_argument(
+        "--spot-interruptions",
+        default="",
+        metavar="SEED:MEAN_S",
+        help="interrupt managed spot jobs at random, every MEAN_S platform s on average",
+    )
     serve.add_argument("--cold", action="store_true", help="keep no warm interpreter")
 
 
@@ -112,6 +118,7 @@ def run_serve(arguments: argparse.Namespace) -> int:
         raise commands.CommandError(f"--port is {arguments.port}; it must be 0 to 65535.")
     if arguments.time_scale <= 0:
         raise commands.CommandError(f"--time-scale is {arguments.time_scale}; it must be above 0.")
+    seed, mean_s = _schedule(arguments.spot_interruptions)
     settings = Settings(
         home=arguments.home,
         host=arguments.host,
@@ -124,9 +131,27 @@ def run_serve(arguments: argparse.Namespace) -> int:
         region=arguments.region,
         time_scale=arguments.time_scale,
         cpus=arguments.cpus,
+        spot_seed=seed,
+        spot_mean_s=mean_s,
         warm=not arguments.cold,
     )
     return commands.serve(settings)
+
+
+def _schedule(text: str) -> tuple[int, float]:
+    """Seed and mean of `--spot-interruptions`; (0, 0.0) for none."""
+    if not text:
+        return 0, 0.0
+    seed, _, mean_s = text.partition(":")
+    try:
+        found = int(seed), float(mean_s)
+    except ValueError:
+        found = (0, -1.0)
+    if found[1] <= 0:
+        raise commands.CommandError(
+            f"--spot-interruptions is {text!r}; it must be SEED:MEAN_S, such as 7:30."
+        )
+    return found
 
 
 def _add_small(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -177,6 +202,18 @@ def _add_tuning(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )
     tuning.add_argument("request", help="JSON file: a request of CreateHyperParameterTuningJob")
     tuning.add_argument("--json", action="store_true", help="for machines")
+    text = "Managed spot training."
+    spots = verbs.add_parser("spot", help=text, description=text).add_subparsers(
+        title="acts", required=True, metavar="ACT"
+    )
+    interrupt = _command(
+        spots,
+        common,
+        "interrupt",
+        commands.interrupt,
+        "Take back the capacity of a spot job; it goes on from its checkpoint.",
+    )
+    interrupt.add_argument("name")
     text = "Look at tuning jobs."
     looks = verbs.add_parser("tuning", help=text, description=text).add_subparsers(
         title="looks", required=True, metavar="LOOK"

@@ -24,6 +24,8 @@ class Settings:
         region: Region that `loopwright env` tells clients.
         time_scale: Platform seconds per real second.
         cpus: CPUs that units may occupy; 0 for the machine's own.
+        spot_seed, spot_mean_s: Managed spot jobs are interrupted at random times with this mean
+            (platform seconds), the same for the same seed; 0 only when others need the room.
         warm: Whether a warm interpreter is kept.
     """
 
@@ -38,6 +40,8 @@ class Settings:
     region: str = REGION_DEFAULT
     time_scale: float = 1.0
     cpus: float = 0.0
+    spot_seed: int = 0
+    spot_mean_s: float = 0.0
     warm: bool = True
 
     @property

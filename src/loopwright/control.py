@@ -22,6 +22,7 @@ from loopwright.aws.images import ecr_operations
 from loopwright.aws.logs import logs_operations
 from loopwright.aws.metrics import Metrics, cloudwatch_operations
 from loopwright.client import variables
+from loopwright.compute.checkpoints import CheckpointSync, Watched
 from loopwright.compute.collect import collector
 from loopwright.compute.folder import unit_folder, write_durably
 from loopwright.compute.points import metric_points
@@ -49,6 +50,8 @@ from loopwright.objects.store import LocalObjects
 from loopwright.processing.plan import processing_kinds
 from loopwright.router.routes import route_file
 from loopwright.training.kinds import training_kinds
+from loopwright.training.operations import own_training_operations
+from loopwright.training.spot import Schedule
 from loopwright.tuning.functions import tuning_functions
 from loopwright.tuning.kinds import tuning_kinds
 from loopwright.tuning.operations import tuning_advice, tuning_operations
@@ -59,12 +62,13 @@ LOG = logging.getLogger(__name__)
 BUSY_S: Final = 0.03
 LIVE_S: Final = 0.1
 IDLE_S: Final = 0.5
+SYNC_S: Final = 0.5
 
 
-def all_kinds(machine: Machine) -> list[Kind]:
+def all_kinds(machine: Machine, schedule: Schedule | None = None) -> list[Kind]:
     """Every kind of every room."""
     return [
-        *training_kinds(machine),
+        *training_kinds(machine, schedule),
         *processing_kinds(machine),
         *hosting_kinds(machine),
         *tuning_kinds(),
@@ -79,7 +83,11 @@ def all_operations(kinds: Kinds, database: Database, home: Path) -> dict[str, di
             **hosting_operations(),
             **tuning_operations(),
         },
-        "loopwright": {**history_operations(), **tuning_advice()},
+        "loopwright": {
+            **history_operations(),
+            **tuning_advice(),
+            **own_training_operations(),
+        },
         "sts": sts_operations(),
         "iam": iam_operations(database),
         "ecr": ecr_operations(),
@@ -113,7 +121,8 @@ class ControlPlane:
         )
         total = self.backend.capacity()
         self.kinds = Kinds(
-            all_kinds(Machine(total.cpus, total.memory_bytes)), account=settings.account
+            all_kinds(Machine(total.cpus, total.memory_bytes), _spot(settings)),
+            account=settings.account,
         )
         self.engine = Engine(
             self.store,
@@ -126,6 +135,7 @@ class ControlPlane:
         )
         self.supervisor = Supervisor(self.store, self.backend, self.clock, self.engine.wake)
         self._metrics = Metrics(self.database)
+        self._checkpoints = CheckpointSync(home, self.objects)
         self._stopping = threading.Event()
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="call")
         self._threads: list[threading.Thread] = []
@@ -185,7 +195,7 @@ class ControlPlane:
 
     def start(self) -> None:
         """Begin to plan and to watch units, in threads."""
-        for target in (self._loop, self.backend.warm_up):
+        for target in (self._loop, self._sync_loop, self.backend.warm_up):
             thread = threading.Thread(target=target, daemon=True, name=target.__name__)
             thread.start()
             self._threads.append(thread)
@@ -194,7 +204,7 @@ class ControlPlane:
         """Stop planning. Units and the gateway run on."""
         self._stopping.set()
         self.engine.wake()
-        for thread in self._threads[:1]:
+        for thread in self._threads[:2]:
             thread.join(10)
         self._pool.shutdown(wait=True, cancel_futures=True)
         self.backend.close()
@@ -210,6 +220,31 @@ class ControlPlane:
                 LOG.exception("a round of the control plane failed; the next one repeats it")
                 wait_s = IDLE_S
             self.engine.wait(wait_s)
+
+    def _sync_loop(self) -> None:
+        """Publish the checkpoints of running jobs, apart from planning: a copy may take long."""
+        while not self._stopping.wait(SYNC_S):
+            try:
+                self._checkpoints.round(self._watched())
+            except Exception:
+                LOG.exception("checkpoints could not be published; the next round tries again")
+
+    def _watched(self) -> list[Watched]:
+        """The running jobs that write checkpoints."""
+        statement = (
+            sa.select(UNITS.c.id, UNITS.c.gang, UNITS.c.program)
+            .where(UNITS.c.state == "running", UNITS.c.program.contains('"checkpoints":{'))
+            .order_by(UNITS.c.seq)
+        )
+        gangs: dict[str, list[Any]] = {}
+        with self.store.reading() as connection:
+            for row in connection.execute(statement):
+                gangs.setdefault(row.gang, []).append(row)
+        found = []
+        for rows in gangs.values():
+            kept = orjson.loads(rows[0].program)["checkpoints"]
+            found.append(Watched(tuple(row.id for row in rows), kept["folder"], kept["uri"]))
+        return found
 
     def step(self) -> None:
         """One round."""
@@ -304,6 +339,12 @@ class ControlPlane:
         shutil.rmtree(self.settings.home / "logs", ignore_errors=True)
         self.engine.wake()
         return {"reset": True, "units": len(live)}
+
+
+def _spot(settings: Settings) -> Schedule | None:
+    if settings.spot_mean_s <= 0:
+        return None
+    return Schedule(settings.spot_seed, settings.spot_mean_s)
 
 
 def _execute(statement: sa.Delete, connection: sa.Connection) -> None:

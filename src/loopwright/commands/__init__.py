@@ -1,7 +1,7 @@
 """What each command does. One function a command: it takes the arguments, returns the exit code."""
 
 from loopwright.commands.demo import demo
-from loopwright.commands.jobs import describe, invoke, logs, ps, stop
+from loopwright.commands.jobs import describe, interrupt, invoke, logs, ps, stop
 from loopwright.commands.machine import doctor, images
 from loopwright.commands.output import CommandError
 from loopwright.commands.serving import env, keys, serve
@@ -15,6 +15,7 @@ __all__ = [
     "doctor",
     "env",
     "images",
+    "interrupt",
     "invoke",
     "keys",
     "logs",

@@ -25,6 +25,11 @@ from loopwright.compute.folder import UnitFolder
 from loopwright.server import is_process
 
 JOBS: Final = (
+    (
+        "HyperParameterTuningJob",
+        "HyperParameterTuningJobStatus",
+        "/aws/sagemaker/HyperParameterTuningJobs",
+    ),
     ("TrainingJob", "TrainingJobStatus", "/aws/sagemaker/TrainingJobs"),
     ("ProcessingJob", "ProcessingJobStatus", "/aws/sagemaker/ProcessingJobs"),
     ("Endpoint", "EndpointStatus", "/aws/sagemaker/Endpoints"),
@@ -122,6 +127,14 @@ def describe(arguments: argparse.Namespace) -> int:
             f"{variant.get('CurrentInstanceCount', 0)} of "
             f"{variant.get('DesiredInstanceCount', 0)} instances"
         )
+    return 0
+
+
+def interrupt(arguments: argparse.Namespace) -> int:
+    """Take back the capacity of a managed spot training job."""
+    own = client(arguments.home, "loopwright")
+    own.interrupt_training_job(TrainingJobName=arguments.name)
+    say(f"{arguments.name} has two minutes' notice; it goes on when there is room for it.")
     return 0
 
 

@@ -1,9 +1,10 @@
 """Uploading what a unit left in its folder. Repeatable: the same files go to the same keys."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from loopwright.compute.checkpoints import collected
 from loopwright.compute.folder import unit_folder
 from loopwright.compute.staging import split_uri
 from loopwright.runtime.archives import pack
@@ -14,6 +15,7 @@ class Target(Protocol):
 
     def bucket_exists(self, bucket: str) -> bool: ...
     def put_file(self, bucket: str, key: str, path: Path) -> Any: ...
+    def replace_files(self, bucket: str, files: Mapping[str, Path], gone: Sequence[str]) -> Any: ...
 
 
 def collector(home: Path, target: Target) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
@@ -21,8 +23,9 @@ def collector(home: Path, target: Target) -> Callable[[Mapping[str, Any]], dict[
 
     Its arguments: `units` (ids, by rank) and `items`, each with `name`, `folder` (below the
     unit's base), `uri` and `mode`: `archive` packs the folder into one object, `tree` uploads its
-    files under the URI. Its value: by item name the URI, or None where there was nothing. Of
-    several units the first one's archive counts; trees are laid over each other.
+    files under the URI, `checkpoints` publishes what is complete (`compute.checkpoints`). Its
+    value: by item name the URI, or None where there was nothing. Of several units the first one's
+    archive counts; trees are laid over each other.
     """
 
     def collect(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,6 +34,9 @@ def collector(home: Path, target: Target) -> Callable[[Mapping[str, Any]], dict[
             found[item["name"]] = None
             for unit_id in arguments["units"]:
                 folder = unit_folder(home, unit_id)
+                if item["mode"] == "checkpoints":
+                    found[item["name"]] = collected(home, target, arguments, item)
+                    break
                 if _upload(target, folder.path, folder.base / item["folder"], item):
                     found[item["name"]] = item["uri"]
                     if item["mode"] == "archive":

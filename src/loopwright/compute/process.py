@@ -21,8 +21,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
+
 from loopwright.compute import limits, sandbox
-from loopwright.compute.folder import UnitFolder, log_path, unit_folder
+from loopwright.compute.checkpoints import mark_restored
+from loopwright.compute.folder import UnitFolder, log_path, unit_folder, write_durably
 from loopwright.compute.points import PointReader
 from loopwright.compute.staging import StagingError, give_to
 from loopwright.kernel.records import Observation
@@ -112,11 +115,22 @@ class ProcessBackend:
             end = folder.read("exit.json") or {"lost": True, "ended": time.time()}
         return self._over(folder, end, program)
 
-    def stop(self, unit_id: str, grace_s: float) -> None:
-        """Ask the shim to stop the unit; repeatable."""
+    def stop(self, unit_id: str, grace_s: float, notice: str = "") -> None:
+        """Ask the shim to stop the unit; repeatable. A notice lies there before the signal."""
         folder = unit_folder(self._home, unit_id)
         if folder.path.is_dir() and folder.read("stop.json") is None:
+            if notice and folder.base.is_dir():
+                self._give_notice(folder, grace_s, notice)
             folder.write("stop.json", {"grace_s": grace_s})
+
+    def _give_notice(self, folder: UnitFolder, grace_s: float, reason: str) -> None:
+        """Write `/opt/ml/.loopwright/interruption.json`, unless the unit put a link in its way."""
+        parent = folder.base / ".loopwright"
+        if parent.is_symlink() or not parent.is_dir():
+            return
+        content = orjson.dumps({"reason": reason, "ends_at": time.time() + grace_s})
+        write_durably(parent / "interruption.json", content)
+        (parent / "interruption.json").chmod(0o644)
 
     def discard(self, unit_id: str) -> None:
         """Remove the unit's folder; its logs lie elsewhere and stay."""
@@ -151,7 +165,7 @@ class ProcessBackend:
         try:
             if folder.read("started") is None and folder.read("exit.json") is None:
                 if not (folder.path / "prepared").exists():
-                    self._lay_out(folder, program)
+                    self._lay_out(unit_id, folder, program)
                 if folder.read("stop.json") is not None:
                     folder.write("exit.json", {"exit_code": 143, "ended": time.time()})
                 else:
@@ -167,7 +181,7 @@ class ProcessBackend:
             with self._lock:
                 self._preparing.discard(unit_id)
 
-    def _lay_out(self, folder: UnitFolder, program: Program) -> None:
+    def _lay_out(self, unit_id: str, folder: UnitFolder, program: Program) -> None:
         """Fill the folder from nothing; repeated from the start after a crash."""
         if folder.path.exists():
             _remove_tree(folder.path)
@@ -176,6 +190,8 @@ class ProcessBackend:
         (folder.base / ".loopwright").mkdir()
         self._stage(program, folder.base)
         (folder.path / "tmp").chmod(0o1777)
+        if kept := program.get("checkpoints"):
+            mark_restored(self._home, unit_id, kept["folder"], kept["uri"])
         if self.unsandboxed is None and os.getuid() == 0:
             give_to(folder.base, sandbox.NOBODY)
         (folder.path / "hosts").write_text(_hosts(program))
@@ -342,6 +358,7 @@ class ProcessBackend:
             started=self._platform(started["at"]) if "at" in started else None,
             ended=self._platform(end["ended"]) if "ended" in end else None,
             **self._seen(folder, program),
+            signalled=bool(end.get("stopped")),
         )
 
     def _probe(self, unit_id: str, path: Path) -> bool:

@@ -77,7 +77,7 @@ class SimulatedBackend:
             return Observation("running", started=seen.started, ready=True, address=unit_id)
         return seen
 
-    def stop(self, unit_id: str, grace_s: float) -> None:
+    def stop(self, unit_id: str, grace_s: float, notice: str = "") -> None:
         unit = self._units.get(unit_id)
         if unit is not None and unit.stop_at is None and not self._seen(unit_id).over:
             unit.stop_at = self.clock.now() + min(grace_s, unit.script.stop_s)
@@ -117,7 +117,9 @@ class SimulatedBackend:
             end = unit.started + unit.script.duration_s
         if unit.stop_at is not None and (end is None or unit.stop_at < end):
             if now >= unit.stop_at:
-                return Observation("exited", 143, started=unit.started, ended=unit.stop_at)
+                return Observation(
+                    "exited", 143, started=unit.started, ended=unit.stop_at, signalled=True
+                )
         elif end is not None and now >= end:
             return Observation(
                 "exited", unit.script.exit_code, unit.script.message,

@@ -71,6 +71,27 @@ class Gang:
         return by_words[0] if by_words else None
 
     @property
+    def interruption(self) -> str:
+        """Why the units' capacity was taken back before they came to their end, or nothing."""
+        return next(
+            (
+                unit.interruption
+                for unit in self.seen
+                if unit.interruption
+                and unit.over
+                and (unit.signalled or unit.state == "lost" or unit.started is None)
+            ),
+            "",
+        )
+
+    @property
+    def seconds(self) -> float:
+        """How long the units ran."""
+        if self.started is None or self.ended is None:
+            return 0.0
+        return max(0.0, self.ended - self.started)
+
+    @property
     def metrics(self) -> dict[str, list[Any]]:
         """Last value (None: no number) and time of each metric; of several hosts' the latest."""
         found: dict[str, list[Any]] = {}
@@ -97,10 +118,10 @@ class Gang:
             if unit is None
         ]
 
-    def stop(self, grace_s: float) -> list[Action]:
+    def stop(self, grace_s: float, interruption: str = "") -> list[Action]:
         """End the units that are not over."""
         return [
-            Stop(unit_id, grace_s)
+            Stop(unit_id, grace_s, interruption)
             for unit_id, unit in zip(self.ids, self.units, strict=True)
             if unit is not None and not unit.over and not unit.stopping
         ]

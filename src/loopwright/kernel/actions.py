@@ -57,10 +57,16 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Ask a unit to end: SIGTERM, then SIGKILL after `grace_s`. A queued unit never starts."""
+    """Ask a unit to end: SIGTERM, then SIGKILL after `grace_s`. A queued unit never starts.
+
+    Args:
+        interruption: Why its capacity is taken back, which the unit finds as a notice; empty when
+            it is simply to end.
+    """
 
     unit_id: str
     grace_s: float = 120.0
+    interruption: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,11 +202,11 @@ class Engine:
             case Start(unit_id, program, gang):
                 if insert_unit(connection, record.uid, unit_id, program, gang):
                     self.wake()
-            case Stop(unit_id, grace_s):
+            case Stop(unit_id, grace_s, interruption):
                 connection.execute(
                     sa.update(UNITS)
                     .where(UNITS.c.id == unit_id, UNITS.c.stop_grace_s.is_(None))
-                    .values(stop_grace_s=grace_s)
+                    .values(stop_grace_s=grace_s, interruption=interruption)
                 )
                 self.wake()
             case Publish(key, document):

@@ -70,6 +70,8 @@ class Observation:
         numbered: Whether the steps of `curve` are those that its log lines name; else they count
             the reports from 1.
         stopping: Whether a stop was asked for.
+        interruption: Why its capacity was taken back, if it was.
+        signalled: Of a unit that is over: whether the stop reached it while it ran.
     """
 
     state: str
@@ -84,6 +86,8 @@ class Observation:
     curve: Sequence[Sequence[float]] = ()
     numbered: bool = False
     stopping: bool = False
+    interruption: str = ""
+    signalled: bool = False
 
     @property
     def over(self) -> bool:

@@ -60,6 +60,8 @@ UNITS = sa.Table(
     sa.Column("state", sa.Text, nullable=False, index=True),
     sa.Column("observation", sa.Text, nullable=False),
     sa.Column("stop_grace_s", sa.Float),
+    sa.Column("spot", sa.Boolean, nullable=False, default=False),
+    sa.Column("interruption", sa.Text, nullable=False, default=""),
 )
 
 DOCUMENTS = sa.Table(

@@ -8,7 +8,8 @@ starting is idempotent, so a crash between the two only repeats the request.
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Final, Protocol
 
 import orjson
 import sqlalchemy as sa
@@ -18,6 +19,8 @@ from loopwright.kernel.records import Observation
 from loopwright.kernel.store import Store, encode, set_due
 from loopwright.kernel.tables import RECORDS, UNITS
 
+SPOT_GRACE_S: Final = 120.0
+"""A spot unit's notice before it is killed, as the service gives it."""
 Program = Mapping[str, Any]
 """What a unit runs and needs. Members:
 
@@ -27,6 +30,8 @@ Program = Mapping[str, Any]
 - `inputs`: what is laid out before the start; `cpus`, `memory_bytes`: what it occupies.
 - `log`: {"group", "stream"}; `metrics`: [{"Name", "Regex"}] matched on every line.
 - `objective`: {"metric", "rungs"}: the metric whose reports make up `Observation.curve`.
+- `spot`: whether it runs on idle capacity only, and gives it back when others need it.
+- `checkpoints`: {"folder", "uri"}: what is published of it while it runs.
 - `network`: False cuts it off; `serves`: whether it listens and is health-checked.
 """
 
@@ -51,8 +56,12 @@ class Backend(Protocol):
     def observe(self, unit_id: str, program: Program) -> Observation | None:
         """What is known of the unit; None when it was never started here."""
 
-    def stop(self, unit_id: str, grace_s: float) -> None:
-        """SIGTERM now, SIGKILL after `grace_s`; on a unit that is over, nothing."""
+    def stop(self, unit_id: str, grace_s: float, notice: str = "") -> None:
+        """SIGTERM now, SIGKILL after `grace_s`; on a unit that is over, nothing.
+
+        Args:
+            notice: Why the unit's capacity is taken back; it finds a file that says so.
+        """
 
     def discard(self, unit_id: str) -> None:
         """Remove what the unit left behind, its logs excepted."""
@@ -95,8 +104,13 @@ class Supervisor:
                     self._backend.start(row.id, program)
                     continue
             elif row.stop_grace_s is not None and not seen.over:
-                self._backend.stop(row.id, row.stop_grace_s)
-            seen = replace(seen, placed=known.placed, stopping=row.stop_grace_s is not None)
+                self._backend.stop(row.id, row.stop_grace_s, row.interruption)
+            seen = replace(
+                seen,
+                placed=known.placed,
+                stopping=row.stop_grace_s is not None,
+                interruption=row.interruption,
+            )
             if seen != known:
                 self._save(row, seen)
 
@@ -117,18 +131,22 @@ class Supervisor:
         self._wake()
 
     def _admit(self) -> bool:
-        """Place queued units, oldest first; nothing overtakes a unit that waits for room."""
+        """Place queued units, oldest first; nothing overtakes a unit that waits for room.
+
+        Spot units come after all others, and those that run give way to others that wait.
+        """
         queued = self._rows(("queued",))
         if not queued:
             return False
         total = self._backend.capacity()
         cpus, memory_bytes = total.cpus, total.memory_bytes
-        for row in self._rows(("placed", "preparing", "running")):
+        live = self._rows(("placed", "preparing", "running"))
+        for row in live:
             cpus -= row.cpus
             memory_bytes -= row.memory_bytes
         admitted = False
         blocked = ""
-        for gang in _gangs(queued):
+        for gang in sorted(_gangs(queued), key=lambda gang: bool(gang[0].spot)):
             if gang[0].stop_grace_s is not None:
                 self._end_queued(gang)
                 continue
@@ -136,6 +154,8 @@ class Supervisor:
             needs_memory = sum(row.memory_bytes for row in gang)
             fits = needs_cpus <= cpus + 1e-9 and needs_memory <= memory_bytes
             if (blocked and needs_cpus > 0) or not fits:
+                if not blocked and not gang[0].spot:
+                    self._preempt(live, needs_cpus - cpus, needs_memory - memory_bytes, gang[0].id)
                 blocked = blocked or gang[0].id
                 self._explain(gang, needs_cpus, total, cpus)
                 continue
@@ -144,6 +164,27 @@ class Supervisor:
             self._place(gang)
             admitted = True
         return admitted
+
+    def _preempt(self, live: list[Any], cpus: float, memory_bytes: int, wanted_by: str) -> None:
+        """Take back spot capacity, the newest first, until what is missing will be free."""
+        leaving = [row for row in live if row.interruption]
+        cpus -= sum(row.cpus for row in leaving)
+        memory_bytes -= sum(row.memory_bytes for row in leaving)
+        staying = [row for row in live if row.spot and row.stop_grace_s is None]
+        name = wanted_by.split("/")[1]
+        for gang in reversed(_gangs(staying)):
+            if cpus <= 1e-9 and memory_bytes <= 0:
+                return
+            cpus -= sum(row.cpus for row in gang)
+            memory_bytes -= sum(row.memory_bytes for row in gang)
+            reason = f"{name} needs the capacity"
+            statement = (
+                sa.update(UNITS)
+                .where(UNITS.c.id.in_([row.id for row in gang]), UNITS.c.stop_grace_s.is_(None))
+                .values(stop_grace_s=SPOT_GRACE_S, interruption=reason)
+            )
+            self._store.database.write(partial(_execute, statement))
+            self._wake()
 
     def _place(self, gang: list[Any]) -> None:
         now = self._clock.now()
@@ -239,11 +280,16 @@ def insert_unit(
             program=encode(program),
             cpus=float(program.get("cpus", 0)),
             memory_bytes=int(program.get("memory_bytes", 0)),
+            spot=bool(program.get("spot")),
             state="queued",
             observation=encode(asdict(Observation("queued"))),
         )
     )
     return True
+
+
+def _execute(statement: sa.Update, connection: sa.Connection) -> None:
+    connection.execute(statement)
 
 
 def _gangs(rows: list[Any]) -> list[list[Any]]:

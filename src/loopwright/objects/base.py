@@ -1,6 +1,6 @@
 """What the rest of Loopwright asks of an object store, whichever one stands behind it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -108,6 +108,17 @@ class Objects(Protocol):
         Raises:
             ApiError: `NoSuchBucket`, `KeyTooLongError`.
             OSError: the file cannot be read.
+        """
+
+    def replace_files(self, bucket: str, files: Mapping[str, Path], gone: Sequence[str]) -> None:
+        """Write objects with the content of files by key, and delete others, all in one step.
+
+        Readers see either all of it or nothing. An external store cannot do that: there the
+        objects are written in the order of `files`, and what is gone is deleted last.
+
+        Raises:
+            ApiError: `NoSuchBucket`, `KeyTooLongError`.
+            OSError: a file cannot be read, or the disk is full.
         """
 
     def delete(self, bucket: str, key: str) -> None:

@@ -1,7 +1,7 @@
 """An object store behind any S3 endpoint, for teams that have one."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from itertools import chain
@@ -169,6 +169,13 @@ class ExternalObjects:
         with path.open("rb") as file:
             pieces = iter(lambda: file.read(PIECE_BYTES), b"")
             return self.put(bucket, key, pieces, content_type=content_type, metadata=metadata)
+
+    def replace_files(self, bucket: str, files: Mapping[str, Path], gone: Sequence[str]) -> None:
+        """See `Objects.replace_files`."""
+        for key, path in files.items():
+            self.put_file(bucket, key, path)
+        for key in gone:
+            self.delete(bucket, key)
 
     def delete(self, bucket: str, key: str) -> None:
         """See `Objects.delete`."""

@@ -353,6 +353,50 @@ class LocalObjects:
             pieces = iter(lambda: file.read(PIECE_BYTES), b"")
             return self.put(bucket, key, pieces, content_type=content_type, metadata=metadata)
 
+    def replace_files(self, bucket: str, files: Mapping[str, Path], gone: Sequence[str]) -> None:
+        """See `Objects.replace_files`."""
+        written: dict[str, Writing] = {}
+        try:
+            for key, path in files.items():
+                key_bytes(key)
+                writing = written[key] = self.files.begin()
+                with path.open("rb") as file:
+                    while piece := file.read(PIECE_BYTES):
+                        writing.write(piece)
+                writing.place()
+            old = self._replace(bucket, written, gone)
+        finally:
+            for writing in written.values():
+                writing.discard()
+        self.files.remove(*old)
+
+    def _replace(
+        self, bucket: str, written: Mapping[str, Writing], gone: Sequence[str]
+    ) -> Sequence[str]:
+        """Name placed contents and delete rows in one transaction; ids of the old contents."""
+
+        def work(connection: sa.Connection) -> Sequence[str]:
+            found = []
+            for key, writing in written.items():
+                content = Content(writing.id, writing.size, writing.md5)
+                none = Attributes({}, {})
+                found.append(put_row(connection, (bucket, key), content, none, NO_CONDITIONS)[1])
+            found += [delete_row(connection, bucket, key, NO_CONDITIONS) for key in gone]
+            return [file for file in found if file is not None]
+
+        try:
+            old = self.database.write(work)
+        except ApiError:
+            raise
+        except BaseException:
+            # The commit's outcome is unknown: rows may name the contents, so the sweep decides.
+            for writing in written.values():
+                writing.keep()
+            raise
+        for writing in written.values():
+            writing.keep()
+        return old
+
     def delete(self, bucket: str, key: str) -> None:
         """See `Objects.delete`."""
         self.delete_if(bucket, key, NO_CONDITIONS)

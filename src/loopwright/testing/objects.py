@@ -47,6 +47,25 @@ class ObjectsContract:
         objects.create_bucket(name)
         return name
 
+    def test_files_are_replaced_together(
+        self, objects: Objects, bucket: str, tmp_path: Path
+    ) -> None:
+        objects.put(bucket, "c/old", [b"old"])
+        objects.put(bucket, "c/one", [b"first"])
+        files = {}
+        for name in ("one", "two"):
+            (tmp_path / name).write_text(name)
+            files[f"c/{name}"] = tmp_path / name
+        objects.replace_files(bucket, files, ["c/old", "c/never"])
+        keys = [entry.key for entry in objects.list(bucket, "c/")]
+        found = {key: b"".join(objects.open(bucket, key)) for key in keys}
+        assert found == {"c/one": b"one", "c/two": b"two"}
+        missing = {"c/one": tmp_path / "two", "c/three": tmp_path / "nowhere"}
+        with pytest.raises(OSError):
+            objects.replace_files(bucket, missing, ["c/two"])
+        assert objects.head(bucket, "c/three") is None
+        assert objects.head(bucket, "c/two") is not None
+
     def test_what_is_put_is_read(self, objects: Objects, bucket: str) -> None:
         put = objects.put(
             bucket, "a/b", [b"one ", b"", b"two"], content_type="text/x", metadata={"Who": "me"}

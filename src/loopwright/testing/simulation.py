@@ -95,8 +95,8 @@ class _CrashingBackend:
     def observe(self, unit_id: str, program: Program) -> Observation | None:
         return self._backend.observe(unit_id, program)
 
-    def stop(self, unit_id: str, grace_s: float) -> None:
-        self._effects.run(lambda: self._backend.stop(unit_id, grace_s))
+    def stop(self, unit_id: str, grace_s: float, notice: str = "") -> None:
+        self._effects.run(lambda: self._backend.stop(unit_id, grace_s, notice))
 
     def discard(self, unit_id: str) -> None:
         self._effects.run(lambda: self._backend.discard(unit_id))

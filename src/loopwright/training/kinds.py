@@ -8,10 +8,15 @@ from loopwright.kernel.kinds import Kind, Lookup
 from loopwright.kernel.records import Record
 from loopwright.training.check import check_training
 from loopwright.training.plan import FINISHED, initial_status, training_planner
+from loopwright.training.spot import Schedule
 
 
-def training_kinds(machine: Machine) -> list[Kind]:
-    """The kinds of this room."""
+def training_kinds(machine: Machine, schedule: Schedule | None = None) -> list[Kind]:
+    """The kinds of this room.
+
+    Args:
+        schedule: Of interruptions of managed spot jobs, for tests and demos.
+    """
     return [
         Kind(
             "TrainingJob",
@@ -19,7 +24,7 @@ def training_kinds(machine: Machine) -> list[Kind]:
             state="TrainingJobStatus",
             finished=FINISHED,
             initial_status=initial_status,
-            planner=training_planner(machine),
+            planner=training_planner(machine, schedule),
             check=check_training,
             present=_present,
             missing=("ResourceNotFound", "Requested resource not found: {name}."),

@@ -11,7 +11,17 @@ from loopwright.kernel.actions import Action, Call, Rest, SetStatus, Wake
 from loopwright.kernel.engine import Planner, View
 from loopwright.kernel.kinds import STOPPING
 from loopwright.kernel.records import Record
-from loopwright.training.program import instance_count, programs
+from loopwright.kernel.units import SPOT_GRACE_S
+from loopwright.training.program import checkpoints_of, instance_count, programs
+from loopwright.training.spot import (
+    INTERRUPT,
+    Schedule,
+    again,
+    attempt_after,
+    fate,
+    interruption,
+    waits_until,
+)
 from loopwright.training.trial import PAUSING, followed, paused, resumes, should_pause
 
 FINISHED: Final = frozenset({"Completed", "Failed", "Stopped"})
@@ -29,6 +39,7 @@ MESSAGES: Final = {
     "Completed": "Training job completed",
     "Stopped": "Training job stopped",
     "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
+    "MaxWaitTimeExceeded": "Training job wait time exceeded MaxWaitTimeInSeconds provided",
 }
 
 
@@ -43,8 +54,12 @@ def initial_status(_spec: Mapping[str, Any], now: float) -> dict[str, Any]:
     }
 
 
-def training_planner(machine: Machine) -> Planner:
-    """The planner of training jobs on this machine."""
+def training_planner(machine: Machine, schedule: Schedule | None = None) -> Planner:
+    """The planner of training jobs on this machine.
+
+    Args:
+        schedule: Interruptions of managed spot jobs besides those that others' need brings.
+    """
 
     def plan(record: Record, view: View, now: float) -> list[Action]:
         if record.status["TrainingJobStatus"] in FINISHED:
@@ -56,13 +71,16 @@ def training_planner(machine: Machine) -> Planner:
         if not gang.asked:
             if record.status.get(STOPPING):
                 return [_finish(record, now, "Stopped", "Stopped", gang)]
-            return gang.start(programs(record, machine, attempt))
+            return gang.start(programs(record, machine))
         if not gang.over:
-            return _attend(record, gang, now)
+            return _attend(record, gang, now, schedule)
         status = record.status
         pausing = PAUSING in status and PAUSED not in status and not _ended(record)
         if pausing and not _completed(record, gang):
             return _pause(record, view, gang, now)
+        why = again(record, gang)
+        if why and not _ended(record):
+            return _start_again(record, view, gang, now, why)
         return _conclude(record, view, gang, now)
 
     return plan
@@ -88,6 +106,26 @@ def _rest(record: Record, now: float) -> list[Action]:
     return [_move(record, now, "Restarting", text, changes), Wake(now)]
 
 
+def _start_again(record: Record, view: View, gang: Gang, now: float, why: str) -> list[Action]:
+    """When another attempt follows: keep the checkpoint of this one, then ask for new units."""
+    key = f"{gang.ids[0]}/again"
+    items = [item for item in _outputs(record) if item["name"] == "checkpoints"]
+    uploaded = False
+    if items and gang.started is not None:
+        if key not in view.calls:
+            return [Call("collect", key, {"units": list(gang.ids), "items": items})]
+        result = view.calls[key]
+        if result is None:
+            return []
+        if "error" in result:
+            reason = f"ClientError: the checkpoint could not be uploaded: {result['error']}"[:1024]
+            return [_finish(record, now, "Failed", "Failed", gang, {"FailureReason": reason})]
+        uploaded = bool(result["value"].get("checkpoints"))
+    changes = attempt_after(record, gang)
+    text = f"{why}; {fate(record, gang, uploaded)}"
+    return [_move(record, now, "Interrupted", text, changes), Wake(now)]
+
+
 def _pause(record: Record, view: View, gang: Gang, now: float) -> list[Action]:
     """When the units of a job ended because it is to be paused: keep its checkpoint."""
     key = f"{gang.ids[0]}/pause"
@@ -106,9 +144,15 @@ def _pause(record: Record, view: View, gang: Gang, now: float) -> list[Action]:
     return [_move(record, now, "Interrupted", text, changes), Rest()]
 
 
-def _attend(record: Record, gang: Gang, now: float) -> list[Action]:
+def _attend(record: Record, gang: Gang, now: float, schedule: Schedule | None) -> list[Action]:
     """While units wait or run: show where they are, and end them when their time is over."""
     status = record.status
+    wait_end = waits_until(record)
+    if wait_end is not None and now >= wait_end and not _ended(record):
+        limit_s = record.spec["StoppingCondition"]["MaxWaitTimeInSeconds"]
+        text = f"Took longer than MaxWaitTimeInSeconds, {limit_s} s, with its interruptions"
+        change = SetStatus({TIMED_OUT: "MaxWaitTimeExceeded"}, text)
+        return [change, *gang.stop(STOP_GRACE_S)]
     followed_now = followed(record, gang)
     if _ended(record):
         return [_move(record, now, "Stopping", extra=followed_now), *gang.stop(STOP_GRACE_S)]
@@ -116,24 +160,32 @@ def _attend(record: Record, gang: Gang, now: float) -> list[Action]:
         return [SetStatus(followed_now), *gang.stop(STOP_GRACE_S)]
     if gang.failure is not None:
         return gang.stop(STOP_GRACE_S)
+    waits = [Wake(wait_end)] if wait_end is not None else []
     if gang.stage == "waiting":
-        return [_move(record, now, "Starting", gang.waits_for)]
+        return [_move(record, now, "Starting", gang.waits_for), *waits]
     if gang.stage == "preparing":
-        return [_move(record, now, "Downloading")]
+        return [_move(record, now, "Downloading"), *waits]
     started = gang.started if gang.started is not None else now
     limit_s = record.spec.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", RUNTIME_DEFAULT_S)
     end = started + limit_s - status.get(PRIOR_S, 0)
     if now >= end:
         return [
-            SetStatus({TIMED_OUT: True}, f"Ran longer than MaxRuntimeInSeconds, {limit_s} s"),
+            SetStatus(
+                {TIMED_OUT: "MaxRuntimeExceeded"},
+                f"Ran longer than MaxRuntimeInSeconds, {limit_s} s",
+            ),
             *gang.stop(STOP_GRACE_S),
         ]
     if should_pause(record, followed_now):
         text = f"Reached step {reached(followed_now[CURVE])}: pausing"
         return [SetStatus({**followed_now, PAUSING: True}, text), *gang.stop(STOP_GRACE_S)]
+    taken_back, interruption_at = interruption(record, started, now, schedule)
+    if taken_back:
+        asked = SetStatus({**followed_now, INTERRUPT: None}, f"Interrupting: {taken_back}")
+        return [asked, *gang.stop(SPOT_GRACE_S, taken_back)]
     first = status.get("TrainingStartTime", started)
     moved = _move(record, now, "Training", extra={"TrainingStartTime": first, **followed_now})
-    return [moved, Wake(end)]
+    return [moved, *(Wake(at) for at in (end, wait_end, interruption_at) if at is not None)]
 
 
 def _conclude(record: Record, view: View, gang: Gang, now: float) -> list[Action]:
@@ -141,15 +193,10 @@ def _conclude(record: Record, view: View, gang: Gang, now: float) -> list[Action
     status = record.status
     ended_by_us = _ended(record)
     failure = gang.failure
-    if failure is not None and not ended_by_us:
-        attempt = status.get(ATTEMPT, 0)
-        retries = record.spec.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0)
-        if failure.state == "lost" and attempt < retries:
-            return [_move(record, now, "Restarting", extra={ATTEMPT: attempt + 1})]
     if gang.started is None:
         if failure is not None and not ended_by_us:
             return [_fail(record, now, gang)]
-        return [_finish(record, now, "Stopped", "Stopped", gang)]
+        return [_finish(record, now, "Stopped", status.get(TIMED_OUT, "Stopped"), gang)]
     key = f"{gang.ids[0]}/collect"
     if key not in view.calls:
         call = Call("collect", key, {"units": list(gang.ids), "items": _outputs(record)})
@@ -166,7 +213,7 @@ def _conclude(record: Record, view: View, gang: Gang, now: float) -> list[Action
     if failure is not None and not ended_by_us:
         return [_fail(record, now, gang, extra)]
     if status.get(TIMED_OUT):
-        return [_finish(record, now, "Stopped", "MaxRuntimeExceeded", gang, extra)]
+        return [_finish(record, now, "Stopped", status[TIMED_OUT], gang, extra)]
     if status.get(STOPPING):
         return [_finish(record, now, "Stopped", "Stopped", gang, extra)]
     return [_finish(record, now, "Completed", "Completed", gang, extra)]
@@ -183,11 +230,9 @@ def _outputs(record: Record) -> list[dict[str, Any]]:
         {"name": "model", "folder": "model", "uri": f"{root}/model{ending}", "mode": mode},
         {"name": "output", "folder": "output/data", "uri": f"{root}/output{ending}", "mode": mode},
     ]
-    checkpoints = record.spec.get("CheckpointConfig")
-    if checkpoints:
-        path = checkpoints.get("LocalPath", "/opt/ml/checkpoints").removeprefix("/opt/ml/")
-        uri = checkpoints["S3Uri"].rstrip("/") + "/"
-        found.append({"name": "checkpoints", "folder": path, "uri": uri, "mode": "tree"})
+    kept = checkpoints_of(record.spec)
+    if kept is not None:
+        found.append({"name": "checkpoints", "mode": "checkpoints", **kept})
     return found
 
 
@@ -221,15 +266,17 @@ def _finish(
         **followed(record, gang),
         **(extra or {}),
     }
-    started = gang.started
+    started = status.get("TrainingStartTime", gang.started)
     changes["TrainingEndTime"] = now
     if started is not None:
-        latest_s = 0.0 if PAUSED in status else (gang.ended or now) - started
-        whole_s = max(1, round(status.get(PRIOR_S, 0) + latest_s))
+        latest_s = 0.0 if PAUSED in status else gang.seconds
+        ran_s = max(1, round(status.get(PRIOR_S, 0) + latest_s))
+        spot = record.spec.get("EnableManagedSpotTraining")
         changes |= {
-            "TrainingStartTime": status.get("TrainingStartTime", started),
-            "TrainingTimeInSeconds": whole_s,
-            "BillableTimeInSeconds": whole_s * instance_count(record.spec),
+            "TrainingStartTime": started,
+            # Of a spot job with its interruptions: what it did not run was not paid for.
+            "TrainingTimeInSeconds": max(ran_s, round(now - started)) if spot else ran_s,
+            "BillableTimeInSeconds": ran_s * instance_count(record.spec),
         }
     metrics = [
         {"MetricName": name, "Value": value, "Timestamp": at}

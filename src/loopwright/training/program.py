@@ -28,15 +28,13 @@ def instance_count(spec: Mapping[str, Any]) -> int:
     return int(spec["ResourceConfig"].get("InstanceCount") or 1)
 
 
-def programs(record: Record, machine: Machine, attempt: int) -> list[dict[str, Any]]:
+def programs(record: Record, machine: Machine) -> list[dict[str, Any]]:
     """What each host of the job runs, by rank."""
     hosts = host_names(instance_count(record.spec))
-    return [_program(record, machine, hosts, rank, attempt) for rank in range(len(hosts))]
+    return [_program(record, machine, hosts, rank) for rank in range(len(hosts))]
 
 
-def _program(
-    record: Record, machine: Machine, hosts: list[str], rank: int, attempt: int
-) -> dict[str, Any]:
+def _program(record: Record, machine: Machine, hosts: list[str], rank: int) -> dict[str, Any]:
     spec = record.spec
     algorithm = spec["AlgorithmSpecification"]
     runtime = runtime_of(algorithm["TrainingImage"], "TrainingImage")
@@ -58,15 +56,22 @@ def _program(
     if source.startswith("s3://"):
         inputs.append(source_input(source))
         environment["LOOPWRIGHT_SOURCE"] = "{base}/" + SOURCE_PATH
-    checkpoints = spec.get("CheckpointConfig")
-    if checkpoints and attempt >= 0:
-        path = checkpoints.get("LocalPath", "/opt/ml/checkpoints").removeprefix("/opt/ml/")
+    kept = checkpoints_of(spec)
+    if kept is not None:
+        # Own copies: a script may go on writing to a checkpoint in place.
         inputs.append(
-            {"type": "prefix", "uri": checkpoints["S3Uri"], "path": path, "optional": True}
+            {
+                "type": "prefix",
+                "uri": kept["uri"],
+                "path": kept["folder"],
+                "optional": True,
+                "link": False,
+            }
         )
     entry = list(algorithm.get("ContainerEntrypoint", ()))
     arguments = list(algorithm.get("ContainerArguments", ()))
-    log_epoch = int(record.created * 1000) + attempt
+    # One stream over all attempts: clients follow as many streams as there are hosts.
+    log_epoch = int(record.created * 1000)
     return {
         "verb": "run" if entry else "train",
         "arguments": [*entry, *arguments],
@@ -80,6 +85,8 @@ def _program(
         "log": {"group": LOG_GROUP, "stream": f"{record.name}/{hosts[rank]}-{log_epoch}"},
         "metrics": [*algorithm.get("MetricDefinitions", ()), *_own_metrics(runtime, parameters)],
         "objective": _objective(spec),
+        "checkpoints": kept,
+        "spot": bool(spec.get("EnableManagedSpotTraining")),
         "network": not spec.get("EnableNetworkIsolation", False),
         "hostname": hosts[rank],
         "hosts": hosts,
@@ -92,6 +99,15 @@ def _objective(spec: Mapping[str, Any]) -> dict[str, Any] | None:
     if name is None:
         return None
     return {"metric": decoded(name), "rungs": spec.get(TRIAL, {}).get("rungs", [])}
+
+
+def checkpoints_of(spec: Mapping[str, Any]) -> dict[str, str] | None:
+    """Where checkpoints lie in the unit, and what they are published under; None without."""
+    given = spec.get("CheckpointConfig")
+    if not given:
+        return None
+    folder = given.get("LocalPath", "/opt/ml/checkpoints").removeprefix("/opt/ml/").strip("/")
+    return {"folder": folder, "uri": given["S3Uri"].rstrip("/") + "/"}
 
 
 def _own_metrics(runtime: Any, parameters: Mapping[str, str]) -> list[dict[str, str]]:

@@ -81,14 +81,7 @@ def resumes(record: Record) -> dict[str, Any] | None:
 def paused(record: Record, gang: Gang, uploaded: bool) -> dict[str, Any]:
     """Status changes of a job whose units ended because it was paused."""
     changes: dict[str, Any] = {PAUSED: reached(record.status.get(CURVE, ()))}
-    changes[PRIOR_S] = record.status.get(PRIOR_S, 0) + seconds(gang)
+    changes[PRIOR_S] = record.status.get(PRIOR_S, 0) + gang.seconds
     if not uploaded and FROM_ZERO not in record.status:
         changes[FROM_ZERO] = NO_CHECKPOINT
     return changes
-
-
-def seconds(gang: Gang) -> float:
-    """How long the units of an attempt ran."""
-    if gang.started is None or gang.ended is None:
-        return 0.0
-    return max(0.0, gang.ended - gang.started)
