@@ -28,6 +28,7 @@ from loopwright.compute.folder import unit_folder, write_durably
 from loopwright.compute.points import metric_points
 from loopwright.compute.process import ProcessBackend
 from loopwright.compute.staging import split_uri, stage
+from loopwright.compute.usage import usage_points
 from loopwright.config import Settings
 from loopwright.contract.instances import Machine
 from loopwright.database import Database
@@ -135,6 +136,7 @@ class ControlPlane:
         )
         self.supervisor = Supervisor(self.store, self.backend, self.clock, self.engine.wake)
         self._metrics = Metrics(self.database)
+        self._taken: dict[str, int] = {}
         self._checkpoints = CheckpointSync(home, self.objects)
         self._stopping = threading.Event()
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="call")
@@ -293,27 +295,41 @@ class ControlPlane:
             del self._published[name]
 
     def _take_metrics(self) -> None:
-        """Take what the scripts of training jobs printed as metrics into CloudWatch."""
+        """Take what jobs printed as metrics, and what they used, into CloudWatch."""
         statement = (
-            sa.select(UNITS.c.id, RECORDS.c.region, RECORDS.c.name)
+            sa.select(UNITS.c.id, UNITS.c.program, RECORDS.c.region, RECORDS.c.kind, RECORDS.c.name)
             .join(RECORDS, RECORDS.c.uid == UNITS.c.record)
             .where(
-                RECORDS.c.kind == "TrainingJob",
+                RECORDS.c.kind.in_(("TrainingJob", "ProcessingJob")),
                 UNITS.c.state.in_(("running", "exited", "lost")),
             )
         )
         with self.store.reading() as connection:
             rows = connection.execute(statement).all()
+        taken: dict[str, int] = {}
         for row in rows:
-            folder = unit_folder(self.settings.home, row.id)
-            if not (folder.path / "metrics.jsonl").exists():
-                continue
-            self._metrics.take_unit_points(
-                row.id,
-                row.region,
-                [{"Name": "TrainingJobName", "Value": row.name}],
-                partial(metric_points, folder),
-            )
+            for file, read in (("metrics.jsonl", metric_points), ("usage.jsonl", usage_points)):
+                self._take_points(row, file, read, taken)
+        self._taken = taken
+
+    def _take_points(self, row: Any, file: str, read: Any, taken: dict[str, int]) -> None:
+        """Take what is new in one of a unit's files; a file that did not grow is not read."""
+        folder = unit_folder(self.settings.home, row.id)
+        try:
+            size = (folder.path / file).stat().st_size
+        except FileNotFoundError:
+            return
+        key = row.id if file == "metrics.jsonl" else f"{row.id}/{file}"
+        taken[key] = size
+        if not size or self._taken.get(key) == size:
+            return
+        dimensions = [{"Name": "TrainingJobName", "Value": row.name}]
+        if file == "usage.jsonl":
+            host = f"{row.name}/{orjson.loads(row.program).get('hostname', 'algo-1')}"
+            dimensions = [{"Name": "Host", "Value": host}]
+        self._metrics.take_unit_points(
+            key, f"/aws/sagemaker/{row.kind}s", row.region, dimensions, partial(read, folder)
+        )
 
     def reset(self) -> dict[str, Any]:
         """Empty everything: records, units, objects, metrics, logs. For test suites."""

@@ -182,13 +182,15 @@ class Metrics:
     def take_unit_points(
         self,
         unit_id: str,
+        namespace: str,
         region: str,
         dimensions: Dimensions,
         read: Callable[[int], Iterable[tuple[str, float | None, float]]],
     ) -> None:
-        """Take the points of a training unit that were not taken yet.
+        """Take the points of a unit's file that were not taken yet.
 
         Args:
+            unit_id: Of the unit, or anything else that names the file.
             read: (name, value, seconds) of every whole line after the given number of lines.
         """
         statement = sa.select(READ_LINES.c.lines).where(READ_LINES.c.unit == unit_id)
@@ -207,13 +209,18 @@ class Metrics:
             for name, value, at in points:
                 if value is None:
                     continue  # CloudWatch has no place for NaN.
-                metric = _metric_id(
-                    connection, region, "/aws/sagemaker/TrainingJobs", name, dimensions, "None"
-                )
+                metric = _metric_id(connection, region, namespace, name, dimensions, _unit_of(name))
                 point = {"count": 1.0, "sum": value, "minimum": value, "maximum": value}
                 connection.execute(sa.insert(POINTS).values(metric=metric, at=at, **point))
 
         self._database.write(work)
+
+
+def _unit_of(name: str) -> str:
+    """The unit that CloudWatch shows of what a unit used, and of what its script reported."""
+    if name.endswith("Utilization"):
+        return "Percent"
+    return "Bytes/Second" if name in ("NetworkIn", "NetworkOut") else "None"
 
 
 def _given(item: dict[str, Any]) -> Iterable[dict[str, float]]:

@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -121,6 +122,9 @@ def describe(arguments: argparse.Namespace) -> int:
         say(f"  {moment(step['StartTime'])}  {step['Status']}: {step.get('StatusMessage', '')}")
     for metric in found.get("FinalMetricDataList", ()):
         say(f"  metric {metric['MetricName']} = {metric['Value']:g}")
+    if kind in ("TrainingJob", "ProcessingJob"):
+        for line in _usage(arguments.home, kind, arguments.name):
+            say(f"  {line}")
     for variant in found.get("ProductionVariants", ()):
         say(
             f"  variant {variant['VariantName']}: weight {variant.get('CurrentWeight', 0):g}, "
@@ -128,6 +132,33 @@ def describe(arguments: argparse.Namespace) -> int:
             f"{variant.get('DesiredInstanceCount', 0)} instances"
         )
     return 0
+
+
+def _usage(home: Path, kind: str, name: str) -> Iterator[str]:
+    """What each host of a job used, in the mean and at most."""
+    cloudwatch = client(home, "cloudwatch")
+    namespace = f"/aws/sagemaker/{kind}s"
+    pages = cloudwatch.get_paginator("list_metrics").paginate(Namespace=namespace)
+    listed = [metric for page in pages for metric in page["Metrics"]]
+    start = datetime.now(UTC) - timedelta(days=30)
+    for metric in sorted(listed, key=lambda metric: str(metric["Dimensions"])):
+        host = next((d["Value"] for d in metric["Dimensions"] if d["Name"] == "Host"), "")
+        if host.rpartition("/")[0] != name:
+            continue
+        found = cloudwatch.get_metric_statistics(
+            Namespace=namespace,
+            MetricName=metric["MetricName"],
+            Dimensions=metric["Dimensions"],
+            StartTime=start,
+            EndTime=datetime.now(UTC) + timedelta(minutes=1),
+            Period=30 * 86_400,
+            Statistics=["Average", "Maximum"],
+        )["Datapoints"]
+        for point in found[-1:]:
+            yield (
+                f"{host.rpartition('/')[2]} {metric['MetricName']}: {point['Average']:.1f} in the "
+                f"mean, {point['Maximum']:.1f} at most ({point['Unit']})"
+            )
 
 
 def interrupt(arguments: argparse.Namespace) -> int:

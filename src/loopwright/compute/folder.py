@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ class UnitFolder:
 
 def write_durably(path: Path, content: bytes) -> None:
     """Temp file, fsync, rename: readers see the old content or the new, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     with temporary.open("wb") as stream:
         stream.write(content)
         stream.flush()

@@ -428,10 +428,14 @@ def _connect(connection: socket.socket, path: Path) -> None:
 
 def _hosts(program: Program) -> str:
     """The machine's own host table, and the job's hosts, which are all on this machine."""
+    table = program.get("addresses")
     try:
         own = Path("/etc/hosts").read_text()
     except OSError:
         own = "127.0.0.1 localhost\n"
+    if table:
+        lines = "".join(f"{address} {name}\n" for name, address in table.items())
+        return f"{own.rstrip()}\n{lines}"
     names = " ".join({program.get("hostname", "algo-1"), *program.get("hosts", ())})
     return f"{own.rstrip()}\n127.0.0.1 {names}\n"
 

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import re
+import resource
 import select
 import signal
 import sys
@@ -22,6 +23,7 @@ from loopwright.compute import sandbox
 from loopwright.compute.folder import UnitFolder
 from loopwright.compute.job import run_job
 from loopwright.compute.limits import MemoryLimit
+from loopwright.compute.usage import Usage
 
 STEP: Final = re.compile(
     r"\b(?:epoch|iteration|iter|round|step)s?\b[^\d\-+.]{0,3}(\d{1,9})|^\s*\[(\d{1,9})\]",
@@ -95,7 +97,11 @@ class Shim:
             self._limit.add(child)
         os.write(go_writer, b"g")
         os.close(go_writer)
-        status = self._stream(reader, child)
+        network = bool(self._program.get("network", True))
+        self._usage = Usage(self._folder, int(self._program.get("memory_bytes") or 0), network)
+        began = time.monotonic()
+        status, used = self._stream(reader, child)
+        self._usage.finish(used, time.monotonic() - began)
         code = os.waitstatus_to_exitcode(status)
         end: dict[str, Any] = {"exit_code": 128 - code if code < 0 else code, "ended": time.time()}
         if self._limit is not None:
@@ -120,8 +126,8 @@ class Shim:
             self._limit.apply_in_child()
         run_job(self._folder, self._program)
 
-    def _stream(self, reader: int, child: int) -> int:
-        """Copy the unit's output to its log until it is over; the wait status."""
+    def _stream(self, reader: int, child: int) -> "tuple[int, resource.struct_rusage]":
+        """Copy the unit's output to its log until it is over; the wait status, and what it used."""
         status: int | None = None
         ended_at = 0.0
         while True:
@@ -133,22 +139,23 @@ class Shim:
                 else:
                     break
             if status is None:
-                pid, found = os.waitpid(child, os.WNOHANG)
+                pid, found, used = os.wait4(child, os.WNOHANG)
                 if pid:
                     status, ended_at = found, time.monotonic()
                 else:
                     self._obey(child)
+                    self._usage.look(child)
             elif not ready and time.monotonic() - ended_at > DRAIN_S:
                 break  # A process that left the unit's group holds the pipe; the unit is over.
         self._take(b"\n" if self._pending else b"")
         while status is None:
-            pid, found = os.waitpid(child, os.WNOHANG)
+            pid, found, used = os.wait4(child, os.WNOHANG)
             if pid:
                 status = found
             else:
                 self._obey(child)
                 time.sleep(POLL_S / 10)
-        return status
+        return status, used
 
     def _obey(self, child: int) -> None:
         """SIGTERM when a stop was asked for, SIGKILL when its grace is over."""

@@ -1,6 +1,6 @@
 """Parts of unit programs that training, processing and hosting share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
@@ -10,29 +10,6 @@ from loopwright.wire.errors import ApiError, validation
 INTERFACE: Final = "lo"
 REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION", "SAGEMAKER_REGION")
 SOURCE_PATH: Final = ".loopwright/sourcedir.tar.gz"
-
-
-def resource_config(host: str, hosts: Sequence[str], instance_type: str) -> dict[str, Any]:
-    """`resourceconfig.json` of one host of a job."""
-    return {
-        "current_host": host,
-        "current_instance_type": instance_type,
-        "current_group_name": "homogeneousCluster",
-        "hosts": list(hosts),
-        "instance_groups": [
-            {
-                "instance_group_name": "homogeneousCluster",
-                "instance_type": instance_type,
-                "hosts": list(hosts),
-            }
-        ],
-        "network_interface_name": INTERFACE,
-    }
-
-
-def host_names(count: int) -> list[str]:
-    """`algo-1` … `algo-N`."""
-    return [f"algo-{number}" for number in range(1, count + 1)]
 
 
 def decoded(text: str) -> str:

@@ -5,15 +5,11 @@ from typing import Any, Final
 
 import orjson
 
+from loopwright.contract.cluster import Host, addresses, hosts_of, resource_config
 from loopwright.contract.gang import Gang, gang_of
 from loopwright.contract.images import runtime_of
 from loopwright.contract.instances import Machine
-from loopwright.contract.programs import (
-    common_environment,
-    failed_reason,
-    host_names,
-    resource_config,
-)
+from loopwright.contract.programs import INTERFACE, common_environment, failed_reason
 from loopwright.kernel.actions import Action, Call, SetStatus, Wake
 from loopwright.kernel.engine import Planner, View
 from loopwright.kernel.kinds import STOPPING, Kind
@@ -62,7 +58,7 @@ def processing_planner(machine: Machine) -> Planner:
         if not gang.asked:
             if record.status.get(STOPPING):
                 return [_finish(record, now, "Stopped", gang)]
-            return gang.start(_programs(record, machine, count))
+            return gang.start(_programs(record, machine))
         if not gang.over:
             return _attend(record, gang, now)
         return _conclude(record, view, gang, now)
@@ -140,17 +136,17 @@ def _finish(record: Record, now: float, state: str, gang: Gang, reason: str = ""
     return SetStatus(changes, f"{state}: {reason}" if reason else state)
 
 
-def _programs(record: Record, machine: Machine, count: int) -> list[dict[str, Any]]:
-    hosts = host_names(count)
-    return [_program(record, machine, hosts, rank) for rank in range(count)]
+def _programs(record: Record, machine: Machine) -> list[dict[str, Any]]:
+    hosts = hosts_of(_cluster(record))
+    return [_program(record, machine, hosts, rank) for rank in range(len(hosts))]
 
 
-def _program(record: Record, machine: Machine, hosts: list[str], rank: int) -> dict[str, Any]:
+def _program(record: Record, machine: Machine, hosts: list[Host], rank: int) -> dict[str, Any]:
     spec = record.spec
     application = spec["AppSpecification"]
     runtime = runtime_of(application["ImageUri"], "ImageUri")
-    instance_type = _cluster(record)["InstanceType"]
-    size = machine.job(instance_type, len(hosts))
+    host = hosts[rank]
+    size = machine.job(host.instance_type, len(hosts))
     outputs = spec.get("ProcessingOutputConfig", {}).get("Outputs", ())
     environment = common_environment(
         runtime.name,
@@ -175,7 +171,7 @@ def _program(record: Record, machine: Machine, hosts: list[str], rank: int) -> d
         "files": {
             "config/processingjobconfig.json": orjson.dumps(described).decode(),
             "config/resourceconfig.json": orjson.dumps(
-                resource_config(hosts[rank], hosts, instance_type)
+                resource_config(host, hosts, INTERFACE)
             ).decode(),
         },
         "inputs": [_input(item, rank, len(hosts)) for item in spec.get("ProcessingInputs", ())],
@@ -183,11 +179,12 @@ def _program(record: Record, machine: Machine, hosts: list[str], rank: int) -> d
         "memory_bytes": size.memory_bytes,
         "log": {
             "group": LOG_GROUP,
-            "stream": f"{record.name}/{hosts[rank]}-{int(record.created * 1000)}",
+            "stream": f"{record.name}/{host.name}-{int(record.created * 1000)}",
         },
         "network": not spec.get("NetworkConfig", {}).get("EnableNetworkIsolation", False),
-        "hostname": hosts[rank],
-        "hosts": hosts,
+        "hostname": host.name,
+        "hosts": [one.name for one in hosts],
+        "addresses": addresses(record.uid, hosts),
     }
 
 

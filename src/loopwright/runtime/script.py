@@ -88,7 +88,7 @@ def _torchrun(environment: Environment) -> list[str]:
         rendezvous = [
             f"--node_rank={hosts.index(environment.host)}",
             f"--master_addr={hosts[0]}",
-            f"--master_port={_TORCH_PORT}",
+            f"--master_port={os.environ.get('LOOPWRIGHT_RENDEZVOUS_PORT', _TORCH_PORT)}",
         ]
     sizes = [f"--nnodes={len(hosts)}", f"--nproc_per_node={per_host}"]
     return [sys.executable, "-m", "torch.distributed.run", *sizes, *rendezvous]

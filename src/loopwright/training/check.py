@@ -80,13 +80,13 @@ def _check_resources(spec: Mapping[str, Any]) -> None:
     resources = spec.get("ResourceConfig")
     if not resources:
         raise validation("ResourceConfig is missing; give InstanceType and InstanceCount.")
-    for member in ("InstanceGroups", "InstancePreferences"):
-        if resources.get(member):
-            raise refuse(
-                f"ResourceConfig.{member}", resources[member], "use InstanceType and InstanceCount."
-            )
-    if not resources.get("InstanceType"):
-        raise validation("ResourceConfig.InstanceType is missing.")
+    if resources.get("InstancePreferences"):
+        raise refuse(
+            "ResourceConfig.InstancePreferences",
+            resources["InstancePreferences"],
+            "use InstanceType and InstanceCount.",
+        )
+    _check_groups(resources)
     if resources.get("TrainingPlanArn"):
         raise refuse(
             "ResourceConfig.TrainingPlanArn", resources["TrainingPlanArn"], "leave it out."
@@ -114,6 +114,26 @@ def _check_resources(spec: Mapping[str, Any]) -> None:
         )
 
 
+def _check_groups(resources: Mapping[str, Any]) -> None:
+    groups = resources.get("InstanceGroups") or []
+    if groups and (resources.get("InstanceType") or resources.get("InstanceCount")):
+        raise validation(
+            "ResourceConfig has InstanceGroups and InstanceType or InstanceCount; give either the "
+            "groups, or the two."
+        )
+    if not groups and not resources.get("InstanceType"):
+        raise validation("ResourceConfig.InstanceType is missing.")
+    names = [group["InstanceGroupName"] for group in groups]
+    for group in groups:
+        if names.count(group["InstanceGroupName"]) > 1:
+            raise validation(
+                f"ResourceConfig.InstanceGroups has {group['InstanceGroupName']!r} twice; names "
+                "are unique."
+            )
+    if sum(group["InstanceCount"] for group in groups) < 1 and groups:
+        raise validation("ResourceConfig.InstanceGroups has no instance; give a count above 0.")
+
+
 def _check_channel(channel: Mapping[str, Any], spec: Mapping[str, Any], lookup: Lookup) -> None:
     where = f"InputDataConfig {channel['ChannelName']}"
     source = channel["DataSource"].get("S3DataSource")
@@ -123,8 +143,16 @@ def _check_channel(channel: Mapping[str, Any], spec: Mapping[str, Any], lookup: 
         _check_mode(channel["InputMode"], f"{where}.InputMode")
     if source["S3DataType"] not in ("S3Prefix", "ManifestFile"):
         raise refuse(f"{where}.S3DataType", source["S3DataType"], "use S3Prefix or ManifestFile.")
-    if source.get("HubAccessConfig") or source.get("InstanceGroupNames"):
-        raise refuse(f"{where}.S3DataSource", source, "hubs and instance groups are not served.")
+    if source.get("HubAccessConfig"):
+        raise refuse(f"{where}.S3DataSource", source, "model hubs are not served.")
+    groups = spec["ResourceConfig"].get("InstanceGroups") or []
+    known = [group["InstanceGroupName"] for group in groups]
+    for name in source.get("InstanceGroupNames") or ():
+        if name not in known:
+            raise validation(
+                f"{where}: InstanceGroupNames has {name!r}, but ResourceConfig.InstanceGroups has "
+                f"{', '.join(known) or 'none'}."
+            )
     if channel.get("RecordWrapperType", "None") != "None":
         raise refuse(
             f"{where}.RecordWrapperType", channel["RecordWrapperType"], "give the records as files."

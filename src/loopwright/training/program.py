@@ -5,14 +5,20 @@ from typing import Any
 
 import orjson
 
+from loopwright.contract.cluster import (
+    Host,
+    addresses,
+    hosts_of,
+    rendezvous_port,
+    resource_config,
+)
 from loopwright.contract.images import runtime_of
 from loopwright.contract.instances import Machine
 from loopwright.contract.programs import (
+    INTERFACE,
     SOURCE_PATH,
     common_environment,
     decoded,
-    host_names,
-    resource_config,
     source_input,
 )
 from loopwright.contract.trials import OBJECTIVE, TRIAL
@@ -25,21 +31,21 @@ FOLDERS = ("model", "output/data", "input/data", "input/config", "checkpoints")
 
 def instance_count(spec: Mapping[str, Any]) -> int:
     """Hosts of a job."""
-    return int(spec["ResourceConfig"].get("InstanceCount") or 1)
+    return len(hosts_of(spec["ResourceConfig"]))
 
 
 def programs(record: Record, machine: Machine) -> list[dict[str, Any]]:
     """What each host of the job runs, by rank."""
-    hosts = host_names(instance_count(record.spec))
+    hosts = hosts_of(record.spec["ResourceConfig"])
     return [_program(record, machine, hosts, rank) for rank in range(len(hosts))]
 
 
-def _program(record: Record, machine: Machine, hosts: list[str], rank: int) -> dict[str, Any]:
+def _program(record: Record, machine: Machine, hosts: list[Host], rank: int) -> dict[str, Any]:
     spec = record.spec
+    host = hosts[rank]
     algorithm = spec["AlgorithmSpecification"]
     runtime = runtime_of(algorithm["TrainingImage"], "TrainingImage")
-    instance_type = spec["ResourceConfig"]["InstanceType"]
-    size = machine.job(instance_type, len(hosts))
+    size = machine.job(host.instance_type, len(hosts))
     parameters = spec.get("HyperParameters", {})
     environment = common_environment(
         runtime.name,
@@ -48,10 +54,16 @@ def _program(record: Record, machine: Machine, hosts: list[str], rank: int) -> d
         {
             "TRAINING_JOB_NAME": record.name,
             "TRAINING_JOB_ARN": record.arn,
+            "LOOPWRIGHT_RENDEZVOUS_PORT": str(
+                rendezvous_port(record.uid, record.status.get("Attempt", 0))
+            ),
             **spec.get("Environment", {}),
         },
     )
-    inputs = [_channel(channel, rank, len(hosts)) for channel in spec.get("InputDataConfig", ())]
+    channels = [
+        channel for channel in spec.get("InputDataConfig", ()) if host in _readers(channel, hosts)
+    ]
+    inputs = [_channel(channel, _readers(channel, hosts), host) for channel in channels]
     source = decoded(parameters.get("sagemaker_submit_directory", ""))
     if source.startswith("s3://"):
         inputs.append(source_input(source))
@@ -78,18 +90,19 @@ def _program(record: Record, machine: Machine, hosts: list[str], rank: int) -> d
         "runtime": runtime.name,
         "environment": environment,
         "folders": list(FOLDERS),
-        "files": _config_files(spec, hosts[rank], hosts, instance_type),
+        "files": _config_files(spec, channels, host, hosts),
         "inputs": inputs,
         "cpus": size.cpus,
         "memory_bytes": size.memory_bytes,
-        "log": {"group": LOG_GROUP, "stream": f"{record.name}/{hosts[rank]}-{log_epoch}"},
+        "log": {"group": LOG_GROUP, "stream": f"{record.name}/{host.name}-{log_epoch}"},
         "metrics": [*algorithm.get("MetricDefinitions", ()), *_own_metrics(runtime, parameters)],
         "objective": _objective(spec),
         "checkpoints": kept,
         "spot": bool(spec.get("EnableManagedSpotTraining")),
         "network": not spec.get("EnableNetworkIsolation", False),
-        "hostname": hosts[rank],
-        "hosts": hosts,
+        "hostname": host.name,
+        "hosts": [one.name for one in hosts],
+        "addresses": addresses(record.uid, hosts),
     }
 
 
@@ -117,7 +130,7 @@ def _own_metrics(runtime: Any, parameters: Mapping[str, str]) -> list[dict[str, 
 
 
 def _config_files(
-    spec: Mapping[str, Any], host: str, hosts: list[str], instance_type: str
+    spec: Mapping[str, Any], given: list[Any], host: Host, hosts: list[Host]
 ) -> dict[str, str]:
     channels = {
         channel["ChannelName"]: {
@@ -129,11 +142,11 @@ def _config_files(
             "RecordWrapperType": channel.get("RecordWrapperType", "None"),
             **({"ContentType": channel["ContentType"]} if channel.get("ContentType") else {}),
         }
-        for channel in spec.get("InputDataConfig", ())
+        for channel in given
     }
     documents = {
         "hyperparameters": spec.get("HyperParameters", {}),
-        "resourceconfig": resource_config(host, hosts, instance_type),
+        "resourceconfig": resource_config(host, hosts, INTERFACE),
         "inputdataconfig": channels,
     }
     return {
@@ -142,7 +155,13 @@ def _config_files(
     }
 
 
-def _channel(channel: Mapping[str, Any], rank: int, count: int) -> dict[str, Any]:
+def _readers(channel: Mapping[str, Any], hosts: list[Host]) -> list[Host]:
+    """The hosts that get a channel: those of the instance groups that it names, else all."""
+    groups = channel["DataSource"]["S3DataSource"].get("InstanceGroupNames")
+    return [host for host in hosts if not groups or host.group in groups]
+
+
+def _channel(channel: Mapping[str, Any], readers: list[Host], host: Host) -> dict[str, Any]:
     source = channel["DataSource"]["S3DataSource"]
     found: dict[str, Any] = {
         "type": "manifest" if source["S3DataType"] == "ManifestFile" else "prefix",
@@ -152,7 +171,7 @@ def _channel(channel: Mapping[str, Any], rank: int, count: int) -> dict[str, Any
     if channel.get("CompressionType") == "Gzip":
         found["gzip"] = True
     if source.get("S3DataDistributionType") == "ShardedByS3Key":
-        found["shard"] = [rank, count]
+        found["shard"] = [readers.index(host), len(readers)]
     if channel.get("ShuffleConfig"):
         found["shuffle_seed"] = channel["ShuffleConfig"]["Seed"]
     return found
