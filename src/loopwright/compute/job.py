@@ -6,12 +6,14 @@ import random
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from loopwright.compute import sandbox
 from loopwright.compute.folder import UnitFolder
 from loopwright.runtime.main import main as runtime_main
+from loopwright.runtime.pipes import feed
 
 
 def run_job(folder: UnitFolder, program: dict[str, Any]) -> NoReturn:
@@ -22,6 +24,8 @@ def run_job(folder: UnitFolder, program: dict[str, Any]) -> NoReturn:
             code = _sandboxed(folder, program)
         else:
             os.setpgid(0, 0)
+            for pipe in program.get("pipes", ()):
+                _feeder(folder.base, pipe)
             _environment(folder, program)
             code = _job(program)
     except BaseException:  # noqa: BLE001 - the process must end here, whatever happened.
@@ -44,6 +48,8 @@ def _sandboxed(folder: UnitFolder, program: dict[str, Any]) -> int:
             network=bool(program.get("network", True)),
         )
     )
+    for pipe in program.get("pipes", ()):
+        _feeder(Path("/opt/ml"), pipe, sandbox.drop_privileges)
     job = os.fork()
     if job == 0:
         code = 1
@@ -66,6 +72,21 @@ def _sandboxed(folder: UnitFolder, program: dict[str, Any]) -> int:
         if pid == job:
             code = os.waitstatus_to_exitcode(status)
             return 128 - code if code < 0 else code
+
+
+def _feeder(base: Path, pipe: dict[str, Any], drop: Callable[[], None] = lambda: None) -> None:
+    """Fork the process that feeds one channel; it ends with the one that forked it."""
+    if os.fork() != 0:
+        return
+    code = 1
+    try:
+        sandbox.die_with_parent()
+        drop()
+        feed(base, pipe)
+    except BaseException:  # noqa: BLE001 - the fork must end here, whatever happened.
+        sys.stderr.write(f"Pipe mode of channel {pipe['channel']!r}:\n{traceback.format_exc()}")
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def _environment(folder: UnitFolder, program: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ Small files are copied and belong to the unit; large ones are hard links to the 
 read-only content, so that a job on 100 GB starts at once.
 """
 
+import base64
 import gzip
 import json
 import os
@@ -38,7 +39,8 @@ def stage(source: Source, program: Mapping[str, Any], base: Path) -> None:
 
     An input is a mapping with `uri`, `path` (below `base`) and `type`:
     `prefix` (every object under the URI), `object` (one object, to exactly `path`), `archive`
-    (one object, unpacked into `path`) or `manifest` (the objects that a JSON manifest names).
+    (one object, unpacked into `path`), `manifest` (the objects that a JSON manifest names) or
+    `augmented` (`attributes` of the lines of an augmented manifest).
     `gzip` unpacks compressed objects; `shard` [i, n] takes every n-th object from the i-th.
 
     Raises:
@@ -165,9 +167,38 @@ def _archive(source: Source, item: Mapping[str, Any], target: Path) -> None:
         packed.unlink(missing_ok=True)
 
 
+def _augmented(source: Source, item: Mapping[str, Any], target: Path) -> None:
+    """The attributes of every line of an augmented manifest, in order, for a feeder.
+
+    An attribute whose name ends with `-ref` is the address of an object: its content is fed.
+    """
+    bucket, key = split_uri(item["uri"])
+    lines = b"".join(source.open(bucket, key)).decode("utf-8").splitlines()
+    records = [json.loads(line) for line in lines if line.strip()]
+    (target / "files").mkdir(parents=True, exist_ok=True)
+    rows = []
+    for number, record in enumerate(_sharded(records, item)):
+        row = []
+        for column, name in enumerate(item["attributes"]):
+            if name not in record:
+                raise ValueError(f"line {number + 1} of the manifest has no attribute {name!r}")
+            value = record[name]
+            if name.endswith("-ref"):
+                file = f"files/{number:08d}-{column}"
+                found_bucket, found_key = split_uri(str(value))
+                _place(source, found_bucket, found_key, _below(target, file), {"link": True})
+                row.append({"file": file})
+                continue
+            text = value if isinstance(value, str) else json.dumps(value)
+            row.append({"bytes": base64.b64encode(text.encode()).decode()})
+        rows.append(row)
+    (target / "list.json").write_text(json.dumps(rows))
+
+
 KINDS: Final[Mapping[str, Callable[[Source, Mapping[str, Any], Path], None]]] = {
     "prefix": _prefix,
     "manifest": _manifest,
+    "augmented": _augmented,
     "object": _object,
     "archive": _archive,
 }

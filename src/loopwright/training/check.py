@@ -60,7 +60,6 @@ def _check_algorithm(spec: Mapping[str, Any]) -> None:
     if not algorithm.get("TrainingImage"):
         raise validation("AlgorithmSpecification.TrainingImage is missing; give an image URI.")
     runtime_of(algorithm["TrainingImage"], "AlgorithmSpecification.TrainingImage")
-    _check_mode(algorithm["TrainingInputMode"], "AlgorithmSpecification.TrainingInputMode")
     for metric in algorithm.get("MetricDefinitions", ()):
         try:
             re.compile(metric["Regex"])
@@ -69,11 +68,6 @@ def _check_algorithm(spec: Mapping[str, Any]) -> None:
                 f"MetricDefinitions {metric['Name']!r}: {metric['Regex']!r} is no regular "
                 f"expression: {error}."
             ) from None
-
-
-def _check_mode(mode: str, member: str) -> None:
-    if mode == "Pipe":
-        raise refuse(member, mode, "use File, or FastFile, which starts as quickly here.")
 
 
 def _check_resources(spec: Mapping[str, Any]) -> None:
@@ -139,10 +133,21 @@ def _check_channel(channel: Mapping[str, Any], spec: Mapping[str, Any], lookup: 
     source = channel["DataSource"].get("S3DataSource")
     if source is None:
         raise refuse(f"{where}.DataSource", "not S3DataSource", "put the data into S3.")
-    if channel.get("InputMode"):
-        _check_mode(channel["InputMode"], f"{where}.InputMode")
-    if source["S3DataType"] not in ("S3Prefix", "ManifestFile"):
-        raise refuse(f"{where}.S3DataType", source["S3DataType"], "use S3Prefix or ManifestFile.")
+    mode = channel.get("InputMode") or spec["AlgorithmSpecification"]["TrainingInputMode"]
+    if source["S3DataType"] == "AugmentedManifestFile":
+        if mode != "Pipe":
+            raise validation(
+                f"{where}: S3DataType is AugmentedManifestFile and the input mode {mode}; "
+                "augmented manifests can only be used with the input mode Pipe."
+            )
+        if not source.get("AttributeNames"):
+            raise validation(f"{where}: AugmentedManifestFile needs AttributeNames.")
+    elif source["S3DataType"] not in ("S3Prefix", "ManifestFile"):
+        raise refuse(
+            f"{where}.S3DataType",
+            source["S3DataType"],
+            "use S3Prefix, ManifestFile or AugmentedManifestFile.",
+        )
     if source.get("HubAccessConfig"):
         raise refuse(f"{where}.S3DataSource", source, "model hubs are not served.")
     groups = spec["ResourceConfig"].get("InstanceGroups") or []
@@ -153,9 +158,11 @@ def _check_channel(channel: Mapping[str, Any], spec: Mapping[str, Any], lookup: 
                 f"{where}: InstanceGroupNames has {name!r}, but ResourceConfig.InstanceGroups has "
                 f"{', '.join(known) or 'none'}."
             )
-    if channel.get("RecordWrapperType", "None") != "None":
+    if channel.get("RecordWrapperType", "None") != "None" and mode != "Pipe":
         raise refuse(
-            f"{where}.RecordWrapperType", channel["RecordWrapperType"], "give the records as files."
+            f"{where}.RecordWrapperType",
+            channel["RecordWrapperType"],
+            f"records are wrapped in Pipe mode only, and the input mode is {mode}.",
         )
     check_uri(source["S3Uri"], f"{where}.S3Uri")
     if not lookup.object_exists(source["S3Uri"]):

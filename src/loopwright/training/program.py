@@ -23,6 +23,7 @@ from loopwright.contract.programs import (
 )
 from loopwright.contract.trials import OBJECTIVE, TRIAL
 from loopwright.kernel.records import Record
+from loopwright.runtime.pipes import FOLDER as PIPES
 from loopwright.training.metrics import built_in
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
@@ -63,7 +64,10 @@ def _program(record: Record, machine: Machine, hosts: list[Host], rank: int) -> 
     channels = [
         channel for channel in spec.get("InputDataConfig", ()) if host in _readers(channel, hosts)
     ]
-    inputs = [_channel(channel, _readers(channel, hosts), host) for channel in channels]
+    inputs = [
+        _channel(channel, _readers(channel, hosts), host, _is_piped(channel, spec))
+        for channel in channels
+    ]
     source = decoded(parameters.get("sagemaker_submit_directory", ""))
     if source.startswith("s3://"):
         inputs.append(source_input(source))
@@ -96,6 +100,7 @@ def _program(record: Record, machine: Machine, hosts: list[Host], rank: int) -> 
         "memory_bytes": size.memory_bytes,
         "log": {"group": LOG_GROUP, "stream": f"{record.name}/{host.name}-{log_epoch}"},
         "metrics": [*algorithm.get("MetricDefinitions", ()), *_own_metrics(runtime, parameters)],
+        "pipes": [_pipe(channel) for channel in channels if _is_piped(channel, spec)],
         "objective": _objective(spec),
         "checkpoints": kept,
         "spot": bool(spec.get("EnableManagedSpotTraining")),
@@ -161,17 +166,37 @@ def _readers(channel: Mapping[str, Any], hosts: list[Host]) -> list[Host]:
     return [host for host in hosts if not groups or host.group in groups]
 
 
-def _channel(channel: Mapping[str, Any], readers: list[Host], host: Host) -> dict[str, Any]:
-    source = channel["DataSource"]["S3DataSource"]
-    found: dict[str, Any] = {
-        "type": "manifest" if source["S3DataType"] == "ManifestFile" else "prefix",
-        "uri": source["S3Uri"],
-        "path": f"input/data/{channel['ChannelName']}",
+def _is_piped(channel: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
+    mode = channel.get("InputMode") or spec["AlgorithmSpecification"]["TrainingInputMode"]
+    return bool(mode == "Pipe")
+
+
+def _pipe(channel: Mapping[str, Any]) -> dict[str, Any]:
+    """What the unit's feeder of a channel is told."""
+    return {
+        "channel": channel["ChannelName"],
+        "recordio": channel.get("RecordWrapperType") == "RecordIO",
+        "seed": channel["ShuffleConfig"]["Seed"] if channel.get("ShuffleConfig") else None,
     }
+
+
+def _channel(
+    channel: Mapping[str, Any], readers: list[Host], host: Host, piped: bool
+) -> dict[str, Any]:
+    source = channel["DataSource"]["S3DataSource"]
+    name = channel["ChannelName"]
+    kinds = {"ManifestFile": "manifest", "AugmentedManifestFile": "augmented"}
+    found: dict[str, Any] = {
+        "type": kinds.get(source["S3DataType"], "prefix"),
+        "uri": source["S3Uri"],
+        "path": f"{PIPES}/{name}/files" if piped else f"input/data/{name}",
+    }
+    if found["type"] == "augmented":
+        found |= {"path": f"{PIPES}/{name}", "attributes": source["AttributeNames"]}
     if channel.get("CompressionType") == "Gzip":
         found["gzip"] = True
     if source.get("S3DataDistributionType") == "ShardedByS3Key":
         found["shard"] = [readers.index(host), len(readers)]
-    if channel.get("ShuffleConfig"):
+    if channel.get("ShuffleConfig") and not piped:
         found["shuffle_seed"] = channel["ShuffleConfig"]["Seed"]
     return found
