@@ -236,3 +236,39 @@ def test_kills_of_the_control_plane_tear_no_checkpoint(own_server: Server) -> No
     begins = _begins(own_server, "battered")
     assert begins == sorted(begins)
     assert f"ends with {_sum(200)}" in own_server.log_of("battered")
+
+
+def test_the_library_resumes(server: Server) -> None:
+    script = """\
+import time
+from loopwright.runtime.checkpoints import Checkpoints
+state = {"sum": 0}
+checkpoints = Checkpoints(keep=2)
+step = checkpoints.resume(state=state)
+print("begins at", step, flush=True)
+while step < 60:
+    time.sleep(0.1)
+    step += 1
+    state["sum"] += step
+    checkpoints.save(step, state=state)
+print("ends with", state["sum"], flush=True)
+"""
+    request = _spot(server, "library", 60, 0.1)
+    request["HyperParameters"]["sagemaker_submit_directory"] = server.put_source(
+        "library", {"train.py": script}
+    )
+    client = server.client("sagemaker")
+    client.create_training_job(**request)
+
+    def kept() -> bool | None:
+        found = server.client("s3").list_objects_v2(Bucket=BUCKET, Prefix="ck/library/step-")
+        return True if found["KeyCount"] >= 6 else None
+
+    await_that(kept, "two checkpoints of three files")
+    _trains(server, "library")
+    _interrupt("library", server)
+    assert server.trained("library")["TrainingJobStatus"] == "Completed"
+    begins = _begins(server, "library")
+    assert len(begins) == 2
+    assert begins[1] >= 2
+    assert f"ends with {60 * 61 // 2}" in server.log_of("library")

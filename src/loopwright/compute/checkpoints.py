@@ -11,6 +11,7 @@ place counts: a rename changes the time of the inode, but not that of the conten
 
 import contextlib
 import fcntl
+import json
 import logging
 import os
 import shutil
@@ -26,6 +27,7 @@ from typing import Any, Final, Protocol
 
 from loopwright.compute.folder import unit_folder
 from loopwright.compute.staging import split_uri
+from loopwright.runtime.checkpoints import MANIFEST
 
 LOG = logging.getLogger(__name__)
 TEMPORARY: Final = (".part", ".tmp", ".partial")
@@ -97,10 +99,13 @@ class Group:
     def is_ready(self, before: "Group | None") -> bool:
         """Whether it is complete as far as its files' times tell, seen after `before`.
 
-        A single file is, as soon as it was moved to its name: it has another inode than before, or
-        another time. Several wait until nothing changed between two rounds.
+        A folder is, as soon as it was moved to its name after all that is in it was written. So is
+        a single file: it has another inode than before, or another time. Other files wait until
+        nothing changed between two rounds.
         """
         if before is not None and self.stamps == before.stamps:
+            return True
+        if self.moved_ns and self.in_place:
             return True
         if len(self.files) != 1:
             return False
@@ -353,7 +358,24 @@ def unwritten(path: Path) -> bool:
 
 def collected(
     home: Path, target: Target, arguments: Mapping[str, Any], item: Mapping[str, Any]
-) -> str | None:
-    """The item `checkpoints` of the call `collect`: its URI when there is any checkpoint."""
+) -> dict[str, Any] | None:
+    """The item `checkpoints` of the call `collect`: None when there is no checkpoint.
+
+    Else its `uri`, and `cost_s` and `interval_s` where the script's own library told them.
+    """
     job = Watched(tuple(arguments["units"]), item["folder"], item["uri"])
-    return str(item["uri"]) if collect_checkpoints(home, target, job) else None
+    if not collect_checkpoints(home, target, job):
+        return None
+    return {"uri": item["uri"], **_costs(home, job)}
+
+
+def _costs(home: Path, job: Watched) -> dict[str, float]:
+    """What the newest checkpoint of `loopwright.runtime.checkpoints` says of its cost."""
+    found = sorted((unit_folder(home, job.units[0]).base / job.folder).glob(f"step-*/{MANIFEST}"))
+    if not found or found[-1].is_symlink():
+        return {}
+    try:
+        told = json.loads(found[-1].read_text())
+        return {name: float(told[name]) for name in ("cost_s", "interval_s")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}  # Another program's file of the same name.

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from loopwright.kernel.actions import Action, Start, Stop
 from loopwright.kernel.records import Observation, Record
+
+KILLED: Final = 137
+"""Exit code of a unit, or of a rank in it, that signal 9 ended."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +64,23 @@ class Gang:
 
     @property
     def failure(self) -> Observation | None:
-        """The unit that failed first, or None."""
+        """The unit that failed first, or None; one that was killed is the cause of the others.
+
+        The others only saw that it was gone, and may have ended before it was noticed.
+        """
         failed = [
             unit
             for unit in self.seen
             if unit.over and (unit.state == "lost" or unit.exit_code != 0)
         ]
-        by_words = sorted(failed, key=lambda unit: (unit.stopping, unit.ended or 0.0))
+        by_words = sorted(
+            failed,
+            key=lambda unit: (
+                unit.signalled,
+                not (unit.state == "lost" or unit.exit_code == KILLED),
+                unit.ended or 0.0,
+            ),
+        )
         return by_words[0] if by_words else None
 
     @property

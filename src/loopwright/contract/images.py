@@ -22,8 +22,8 @@ class Runtime:
     """What an image of the catalogue runs on here.
 
     Attributes:
-        name: Of the runtime: `sklearn`, `xgboost`, `pytorch` or `python`.
-        builtin: Whether the image has an algorithm of its own besides script mode.
+        name: Of the runtime: `sklearn`, `xgboost`, `pytorch`, `python`, or a built-in algorithm's.
+        builtin: Whether the image has an algorithm of its own.
         module: What must be importable; a missing one is named in the refusal.
         note: One line for `loopwright images`.
     """
@@ -38,6 +38,18 @@ SKLEARN: Final = Runtime("sklearn", False, "sklearn", "script mode")
 XGBOOST: Final = Runtime("xgboost", True, "xgboost", "built-in algorithm and script mode")
 PYTORCH: Final = Runtime("pytorch", False, "torch", "script mode")
 PYTHON: Final = Runtime("python", False, "numpy", "script mode and processing")
+# Built-in algorithms: the repository's name is the runtime's.
+ALGORITHMS: Final = {
+    name: Runtime(name, True, module, f"built-in algorithm: {what}")
+    for name, module, what in (
+        ("linear-learner", "sklearn", "linear classification and regression"),
+        ("kmeans", "sklearn", "clusters"),
+        ("pca", "sklearn", "principal components"),
+        ("knn", "sklearn", "nearest neighbours"),
+        ("randomcutforest", "sklearn", "anomaly scores"),
+        ("blazingtext", "scipy", "text classification"),
+    )
+}
 
 REPOSITORIES: Final[dict[str, Runtime]] = {
     "sagemaker-scikit-learn": SKLEARN,
@@ -48,6 +60,7 @@ REPOSITORIES: Final[dict[str, Runtime]] = {
     "sagemaker-pytorch": PYTORCH,
     "sagemaker-base-python": PYTHON,
     "sagemaker-data-science": PYTHON,
+    **ALGORITHMS,
 }
 
 

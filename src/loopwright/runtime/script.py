@@ -4,23 +4,11 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
+from loopwright.runtime import distributed, program, source
 from loopwright.runtime import environment as environments
-from loopwright.runtime import program, source
 from loopwright.runtime.environment import Environment
 from loopwright.runtime.failure import UnitFailure
-
-# torchrun's rendezvous in the toolkit: the first host, this port.
-_TORCH_PORT = 7777
-_UNSUPPORTED = (
-    "sagemaker_mpi_enabled",
-    "sagemaker_parameter_server_enabled",
-    "sagemaker_distributed_dataparallel_enabled",
-    "sagemaker_pytorch_ddp_enabled",
-    "sagemaker_pytorch_xla_multi_worker_enabled",
-    "sagemaker_multi_worker_mirrored_strategy_enabled",
-)
 
 
 def run(environment: Environment, entry: str) -> int:
@@ -34,7 +22,7 @@ def run(environment: Environment, entry: str) -> int:
     Raises:
         UnitFailure: no such program, its requirements cannot be installed, or it failed.
     """
-    _refuse_unsupported(environment.framework_parameters)
+    command = distributed.launcher(environment)
     tree = environment.tree
     submitted = environment.hyperparameters.get("sagemaker_submit_directory")
     submitted = submitted or os.environ.get("SAGEMAKER_SUBMIT_DIRECTORY")
@@ -51,8 +39,9 @@ def run(environment: Environment, entry: str) -> int:
     # A process forked from a warm one may have inherited a handler that is not the program's.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     words = environments.arguments(environment.user_hyperparameters)
-    if environment.framework_parameters.get("sagemaker_torch_distributed_enabled"):
-        return program.run_command([*_torchrun(environment), entry, *words], folder)
+    if command is not None:
+        os.environ.update(distributed.variables(environment))
+        return program.run_command([*command, entry, *words], folder)
     if path.suffix == ".py":
         return program.run_python(path, words, shown_as=entry)
     if path.suffix == ".sh":
@@ -69,26 +58,3 @@ def _entry_path(folder: Path, entry: str) -> Path:
             f"sagemaker_program is {entry!r}, but {folder} has no such file; it holds {there}."
         )
     return path
-
-
-def _refuse_unsupported(parameters: dict[str, Any]) -> None:
-    for name in _UNSUPPORTED:
-        if parameters.get(name):
-            raise UnitFailure(
-                f"The hyperparameter {name} asks for a way of distribution that this runtime does "
-                "not have; use torch_distributed or remove `distribution` from the estimator."
-            )
-
-
-def _torchrun(environment: Environment) -> list[str]:
-    hosts = environment.hosts
-    per_host = environments.gpu_count() or 1
-    rendezvous = ["--standalone"]
-    if len(hosts) > 1:
-        rendezvous = [
-            f"--node_rank={hosts.index(environment.host)}",
-            f"--master_addr={hosts[0]}",
-            f"--master_port={os.environ.get('LOOPWRIGHT_RENDEZVOUS_PORT', _TORCH_PORT)}",
-        ]
-    sizes = [f"--nnodes={len(hosts)}", f"--nproc_per_node={per_host}"]
-    return [sys.executable, "-m", "torch.distributed.run", *sizes, *rendezvous]

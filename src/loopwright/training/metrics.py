@@ -1,5 +1,9 @@
-"""Metric definitions that built-in algorithms bring along, as their documentation lists them."""
+"""Metric definitions that built-in algorithms bring along, as their documentation lists them.
 
+The expressions are those that DescribeTrainingJob shows for AWS's own images.
+"""
+
+from collections.abc import Iterator
 from typing import Final
 
 NUMBER: Final = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
@@ -9,17 +13,73 @@ XGBOOST_METRICS: Final = (
     "map mape merror mlogloss mphe mse ndcg poisson-nloglik pre precision precision_macro "
     "precision_micro r2 recall recall_macro recall_micro rmse rmsle tweedie-nloglik"
 ).split()
+# Algorithm -> channels, and metrics as `loss NAME` or `score NAME`; NAME* has more after it.
+QUALITY_METRICS: Final[dict[str, list[tuple[str, str]]]] = {
+    "linear-learner": [
+        (
+            "train validation test",
+            "score binary_classification_accuracy, score precision, score recall, "
+            "score roc_auc_score, score binary_f*beta, score multiclass_accuracy, "
+            "score multiclass_top_k_accuracy*, score dcg, score macro_precision, "
+            "score macro_recall, score macro_f*beta, loss mse, loss absolute_loss",
+        )
+    ],
+    "kmeans": [("train test", "loss msd, loss ssd")],
+    "knn": [("test", "score accuracy, loss mse")],
+    "randomcutforest": [("test", "score accuracy, score precision, score recall, score f1")],
+    "pca": [],
+}
 
 
 def built_in(runtime: str) -> list[dict[str, str]]:
-    """The definitions of a runtime's own algorithm: `train:METRIC` and `validation:METRIC`."""
-    if runtime != "xgboost":
+    """The definitions of a runtime's own algorithm, such as `validation:rmse` or `test:msd`."""
+    if runtime == "xgboost":
+        found = _xgboost()
+    elif runtime == "blazingtext":
+        found = _blazingtext()
+    elif runtime in QUALITY_METRICS:
+        found = _quality(runtime)
+    else:
         return []
-    return [
-        {
-            "Name": f"{channel}:{metric}",
-            "Regex": rf".*\[[0-9]+\].*#011{channel}-{metric}:{NUMBER}.*",
-        }
-        for channel in ("train", "validation")
-        for metric in XGBOOST_METRICS
-    ]
+    return [{"Name": name, "Regex": expression} for name, expression in found]
+
+
+def _xgboost() -> Iterator[tuple[str, str]]:
+    for channel in ("train", "validation"):
+        for metric in XGBOOST_METRICS:
+            yield f"{channel}:{metric}", rf".*\[[0-9]+\].*#011{channel}-{metric}:{NUMBER}.*"
+
+
+def _blazingtext() -> Iterator[tuple[str, str]]:
+    yield "train:accuracy", rf"#train_accuracy: {NUMBER}"
+    yield "validation:accuracy", rf"#validation_accuracy: {NUMBER}"
+    yield "train:mean_rho", rf"#mean_rho: {NUMBER}"
+
+
+def _quality(runtime: str) -> Iterator[tuple[str, str]]:
+    prefix = r"#quality_metric: host=\S+, "
+    yield "train:progress", r"#progress_metric: host=\S+, completed (\S+) %"
+    throughput = r"#throughput_metric: host=\S+, train throughput=(\S+) records/second"
+    yield "train:throughput", throughput
+    for channels, metrics in QUALITY_METRICS[runtime]:
+        for channel in channels.split():
+            for kind, metric in (entry.split() for entry in metrics.split(", ")):
+                shown = _shown(metric)
+                name = metric.replace("*", "_" if metric[-1] != "*" else "")
+                yield f"{channel}:{name}", rf"{prefix}{channel} {shown} <{kind}>=(\S+)"
+    if runtime == "linear-learner":
+        yield from _objectives(prefix)
+
+
+def _shown(metric: str) -> str:
+    start, star, _ = metric.partition("*")
+    return rf"{start}_\S+" if star else start
+
+
+def _objectives(prefix: str) -> Iterator[tuple[str, str]]:
+    """The objective of each epoch and of the final model."""
+    for channel in ("train", "validation"):
+        expression = rf"{channel} \S+_objective <loss>=(\S+)"
+        yield f"{channel}:objective_loss", rf"{prefix}epoch=\S+, {expression}"
+        yield f"{channel}:objective_loss:final", prefix + expression
+    yield "test:objective_loss", rf"{prefix}test \S+_objective <loss>=(\S+)"

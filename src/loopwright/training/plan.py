@@ -19,6 +19,7 @@ from loopwright.training.spot import (
     again,
     attempt_after,
     fate,
+    frequency,
     interruption,
     waits_until,
 )
@@ -123,7 +124,9 @@ def _start_again(record: Record, view: View, gang: Gang, now: float, why: str) -
         uploaded = bool(result["value"].get("checkpoints"))
     changes = attempt_after(record, gang)
     text = f"{why}; {fate(record, gang, uploaded)}"
-    return [_move(record, now, "Interrupted", text, changes), Wake(now)]
+    moved = _move(record, now, "Interrupted", text, changes)
+    advice = frequency(changes, view.calls.get(key))
+    return [moved, *([SetStatus({"Advised": advice}, advice)] if advice else []), Wake(now)]
 
 
 def _pause(record: Record, view: View, gang: Gang, now: float) -> list[Action]:

@@ -4,11 +4,13 @@ Managed spot jobs run on capacity that nobody else needs. It is taken back when 
 for it, when somebody asks for it (`loopwright spot interrupt`), or by a seeded schedule.
 """
 
+import math
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from loopwright.contract.gang import Gang
+from loopwright.contract.gang import KILLED, Gang
 from loopwright.contract.trials import CURVE, PRIOR, PRIOR_S
 from loopwright.kernel.records import Observation, Record
 
@@ -16,7 +18,6 @@ INTERRUPT: Final = "InterruptRequested"
 """Status: somebody asked to take the job's capacity back."""
 RETRIES: Final = "Retries"
 INTERRUPTIONS: Final = "Interruptions"
-KILLED: Final = 137
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,29 @@ def attempt_after(record: Record, gang: Gang) -> dict[str, Any]:
     else:
         changes[RETRIES] = status.get(RETRIES, 0) + 1
     return changes
+
+
+def frequency(changes: Mapping[str, Any], collected: Any) -> str:
+    """Advice on how often to write a checkpoint, from what one costs and how often work is lost.
+
+    The interval that loses least is sqrt(2 C M), with the cost C of a checkpoint and the mean time
+    M between interruptions (Young 1974; Daly 2006 refines it where C is not small against M).
+    """
+    told = ((collected or {}).get("value") or {}).get("checkpoints") or {}
+    cost_s, interval_s = told.get("cost_s"), told.get("interval_s")
+    ends = changes.get(INTERRUPTIONS, 0) + changes.get(RETRIES, 0)
+    if not cost_s or not interval_s or not ends:
+        return ""
+    mean_s = changes[PRIOR_S] / ends
+    best_s = math.sqrt(2 * cost_s * mean_s)
+    if best_s / 2 <= interval_s <= best_s * 2:
+        return ""
+    word = "more" if interval_s > best_s else "less"
+    return (
+        f"Advice: a checkpoint costs {cost_s:.2g} s and was written every {interval_s:.2g} s; with "
+        f"an interruption every {mean_s:.0f} s it should be written {word} often, about every "
+        f"{best_s:.2g} s (Young's formula); two or three of them are enough."
+    )
 
 
 def fate(record: Record, gang: Gang, uploaded: bool) -> str:
