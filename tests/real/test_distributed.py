@@ -133,3 +133,84 @@ def test_what_cannot_run_here_is_refused_by_name(server: Server) -> None:
     found = _train(server, "ddp-ps", 1, {"sagemaker_parameter_server_enabled": "true"})
     assert found["TrainingJobStatus"] == "Failed"
     assert "parameter servers" in found["FailureReason"]
+
+
+PIPELINE = """\
+import torch
+import torch.nn.functional as F
+import smdistributed.modelparallel.torch as smp
+from sklearn.datasets import load_digits
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = torch.nn.Linear(64, 32)
+        self.act = torch.nn.Tanh()
+        self.second = torch.nn.Linear(32, 10)
+
+    def forward(self, rows):
+        return self.second(self.act(self.first(rows)))
+
+
+smp.init()
+rows, labels = load_digits(return_X_y=True)
+rows, labels = torch.tensor(rows / 16, dtype=torch.float32), torch.tensor(labels)
+torch.manual_seed(0)
+model = smp.DistributedModel(Net())
+optimizer = smp.DistributedOptimizer(torch.optim.Adam(model.parameters(), 0.01))
+
+
+@smp.step
+def train_step(model, data, target):
+    output = model(data)
+    loss = F.cross_entropy(output, target, reduction="mean")
+    model.backward(loss)
+    return output, loss
+
+
+count = smp.dp_size()
+for start in range(0, 1600, 64):
+    share = 64 // count
+    mine = slice(start + smp.dp_rank() * share, start + (smp.dp_rank() + 1) * share)
+    optimizer.zero_grad()
+    _, loss = train_step(model, rows[mine], labels[mine])
+    optimizer.step()
+state = model.state_dict()
+held = sum(p.numel() for p in model.module.parameters())
+if smp.dp_rank() == 0:
+    print("stage", smp.pp_rank(), "of", smp.pp_size(), "holds", held, flush=True)
+if smp.rank() == 0:
+    print("loss", f"{loss.reduce_mean().item():.6f}", flush=True)
+    print("weights", f"{sum(v.pow(2).sum().item() for v in state.values()):.6f}", flush=True)
+    torch.save(state, "/opt/ml/model/model.pt")
+smp.barrier()
+"""
+
+
+def test_pipelines_and_shards_train_what_one_process_trains(server: Server) -> None:
+    source = server.put_source("smp", {"train.py": PIPELINE})
+    runs = {
+        "smp-one": (1, '{"partitions": 1, "microbatches": 1}', "1"),
+        "smp-pipe": (2, '{"partitions": 2, "microbatches": 4}', "1"),
+        "smp-both": (2, '{"pipeline_parallel_degree": 2, "microbatches": 2, "ddp": true}', "2"),
+        "smp-shard": (2, '{"sharded_data_parallel_degree": 2}', "1"),
+    }
+    weights = {}
+    for name, (hosts, parameters, processes) in runs.items():
+        request = training_request(name, source, PYTORCH)
+        request["HyperParameters"] |= {
+            "mp_parameters": parameters,
+            "sagemaker_mpi_enabled": "true",
+            "sagemaker_mpi_num_of_processes_per_host": processes,
+        }
+        request["ResourceConfig"]["InstanceCount"] = hosts
+        server.client("sagemaker").create_training_job(**request)
+        found = server.trained(name, 200)
+        assert found["TrainingJobStatus"] == "Completed", found.get("FailureReason")
+        weights[name] = _weights(server, name)
+    for name, value in weights.items():
+        assert value == pytest.approx(weights["smp-one"], rel=1e-4), name
+    stages = [line for line in server.log_of("smp-pipe") if line.startswith("stage")]
+    held = sorted(int(line.split()[-1]) for line in stages)
+    assert held == [32 * 10 + 10, 64 * 32 + 32]
