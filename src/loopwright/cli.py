@@ -202,6 +202,16 @@ def _add_tuning(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     )
     tuning.add_argument("request", help="JSON file: a request of CreateHyperParameterTuningJob")
     tuning.add_argument("--json", action="store_true", help="for machines")
+    spread = _command(
+        subjects,
+        common,
+        "distribution",
+        commands.advise_distribution,
+        "Measure a training job in short runs on one host, and say whether it needs more.",
+    )
+    spread.add_argument("request", help="JSON file: a request of CreateTrainingJob")
+    spread.add_argument("--seconds", type=int, default=60, help="at most for one dry run")
+    spread.add_argument("--json", action="store_true", help="for machines")
     text = "Managed spot training."
     spots = verbs.add_parser("spot", help=text, description=text).add_subparsers(
         title="acts", required=True, metavar="ACT"

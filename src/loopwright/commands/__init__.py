@@ -1,6 +1,7 @@
 """What each command does. One function a command: it takes the arguments, returns the exit code."""
 
 from loopwright.commands.demo import demo
+from loopwright.commands.distribution import advise_distribution
 from loopwright.commands.jobs import describe, interrupt, invoke, logs, ps, stop
 from loopwright.commands.machine import doctor, images
 from loopwright.commands.output import CommandError
@@ -9,6 +10,7 @@ from loopwright.commands.tuning import advise_tuning, show_tuning
 
 __all__ = [
     "CommandError",
+    "advise_distribution",
     "advise_tuning",
     "demo",
     "describe",

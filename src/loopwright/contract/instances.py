@@ -32,9 +32,10 @@ def size_of(instance_type: str) -> Size:
     if match is None:
         return Size(2.0, 8 * GIB)
     cpus = SIZES.get(match[2], 2)
+    memory_bytes = cpus * MEMORY_PER_CPU.get(match[1][0], 4) * GIB
     if match[1] == "t" and match[2] == "medium":
-        cpus = 2
-    return Size(float(cpus), cpus * MEMORY_PER_CPU.get(match[1][0], 4) * GIB)
+        cpus = 2  # With the memory of one: 4 GiB.
+    return Size(float(cpus), memory_bytes)
 
 
 @dataclass(frozen=True)
