@@ -89,16 +89,16 @@ def choose(
     smallest = min((run.batch for run in runs if run.batch), default=None)
     tried = f" A batch of {smallest} does not fit either." if smallest is not None else ""
     yield (
-        f"2. Resize:{tried} The weights themselves, their gradients and the optimizer's state fill "
-        "the memory. Adam keeps two more numbers a weight: SGD needs half of Adam's memory. Shorter "
+        f"2. Resize:{tried} The weights, their gradients and the optimizer's state fill the "
+        "memory. Adam keeps two more numbers a weight: SGD needs half of Adam's memory. Shorter "
         f"or smaller inputs help where activations fill it. {_larger(instance_type)}"
     )
     yield (
         f"3. Data parallelism does not help: every host would hold the whole model. Model "
         f"parallelism: with sharded weights over 2 hosts each holds half; begin with "
-        f'instance_count={min(2, hosts_max)} and {{"smdistributed": {{"modelparallel": {{"enabled": '
-        f'True, "parameters": {{"sharded_data_parallel_degree": 2}}}}}}}}, or FSDP by '
-        "torch_distributed, and double the hosts until it fits."
+        f"instance_count={min(2, hosts_max)} and smdistributed modelparallel with "
+        "sharded_data_parallel_degree 2, or FSDP by torch_distributed, and double the hosts until "
+        "it fits."
     )
 
 
@@ -138,8 +138,8 @@ def _of_time(run: DryRun, cpus: float, hosts_max: int) -> Iterator[str]:
 def _larger(instance_type: str) -> str:
     size = size_of(instance_type)
     return (
-        f"A larger instance type has more memory than this one's {size.memory_bytes / GIB:.0f} GiB, "
-        "up to what this machine has."
+        f"A larger instance type has more memory than this one's {size.memory_bytes / GIB:.0f} "
+        "GiB, up to what this machine has."
     )
 
 

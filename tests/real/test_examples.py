@@ -1,0 +1,43 @@
+"""The examples of distributed training, as their own texts say to run them."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import skip
+from tests.server import PYTORCH, Server, training_request
+
+pytestmark = pytest.mark.real
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def _train(server: Server, example: str, name: str, hosts: int, machine: str) -> dict[str, Any]:
+    if importlib.util.find_spec("torch") is None:
+        skip("torch is not installed: make torch")
+    script = (EXAMPLES / f"{example}.py").read_text()
+    request = training_request(name, server.put_source(example, {"train.py": script}), PYTORCH)
+    request["ResourceConfig"] |= {"InstanceType": machine, "InstanceCount": hosts}
+    if hosts > 1:
+        request["HyperParameters"]["sagemaker_torch_distributed_enabled"] = "true"
+    server.client("sagemaker").create_training_job(**request)
+    return server.trained(name, 280)
+
+
+def test_data_parallel(server: Server) -> None:
+    found = _train(server, "data_parallel", "example-data", 2, "ml.m5.large")
+    assert found["TrainingJobStatus"] == "Completed", found.get("FailureReason")
+    last = [line for line in server.log_of("example-data") if "val_acc" in line][-1]
+    assert float(last.split()[-1]) > 0.88
+
+
+def test_model_parallel_trains_what_one_host_cannot_hold(server: Server) -> None:
+    alone = _train(server, "model_parallel", "example-alone", 1, "ml.t3.medium")
+    assert alone["TrainingJobStatus"] == "Failed"
+    assert "OutOfMemory" in alone["FailureReason"]
+    found = _train(server, "model_parallel", "example-split", 2, "ml.t3.medium")
+    assert found["TrainingJobStatus"] == "Completed", found.get("FailureReason")
+    lines = [line for line in server.log_of("example-split") if line.startswith("step")]
+    losses = [float(line.split()[-1]) for line in lines]
+    assert losses[-1] < losses[0]
