@@ -2,8 +2,12 @@
 
 import os
 import random
+import shutil
+import subprocess
+import sys
+import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -29,8 +33,15 @@ class Shelf:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    root = unit_folder(tmp_path, JOB.units[0]).base / "checkpoints"
-    root.mkdir(parents=True)
+    return made(tmp_path, JOB)
+
+
+def made(home: Path, job: Watched) -> Path:
+    """The checkpoint folder of the last of a job's units; they run as this very process."""
+    for unit_id in job.units:
+        root = unit_folder(home, unit_id).base / "checkpoints"
+        root.mkdir(parents=True)
+        unit_folder(home, unit_id).write("started", {"pid": os.getpid()})
     return root
 
 
@@ -133,9 +144,9 @@ def test_what_a_killed_unit_wrote_in_place_does_not_count(
 
 def test_the_same_file_of_two_hosts_is_the_first_hosts(tmp_path: Path, shelf: Shelf) -> None:
     job = Watched(("TrainingJob/j/1#0.0", "TrainingJob/j/1#0.1"), "checkpoints", "s3://bucket/ck")
+    made(tmp_path, job)
     for rank, unit_id in enumerate(job.units):
         root = unit_folder(tmp_path, unit_id).base / "checkpoints"
-        root.mkdir(parents=True)
         (root / "model").write_text(str(rank))
         (root / f"rank-{rank}").write_text("own")
     sync = CheckpointSync(tmp_path, shelf)
@@ -181,3 +192,111 @@ def test_a_busy_writer_is_never_seen_torn(folder: Path, sync: CheckpointSync, sh
     finally:
         stop.set()
         writer.join()
+
+
+HALF = """\
+import os, sys, time
+with open(sys.argv[1], "wb") as stream:
+    stream.write(b"half of it")
+    stream.flush()
+    print("written", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_a_killed_process_of_a_living_unit_wrote_is_never_shown(
+    folder: Path, sync: CheckpointSync, shelf: Shelf
+) -> None:
+    sync.round([JOB])
+    with subprocess.Popen(
+        [sys.executable, "-c", HALF, str(folder / "model.bin")], stdout=subprocess.PIPE
+    ) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        sync.round([JOB])
+        writer.kill()
+    for _ in range(4):
+        sync.round([JOB])
+    assert shelf.objects == {}
+    (folder / "model.bin").write_bytes(b"all of it")
+    for _ in range(2):
+        sync.round([JOB])
+    assert shelf.objects == {"ck/model.bin": b"all of it"}
+
+
+def _steps(folder: Path, chooser: random.Random) -> Iterator[None]:
+    """A script that writes checkpoints in all ways; every step is a moment of its possible end.
+
+    The body of checkpoint N is N, written twice with something in between.
+    """
+    for number in range(1, 12):
+        body = [f"{number}:".encode(), b"x" * chooser.randrange(1, 20_000), f":{number}".encode()]
+        way = chooser.choice(("in place", "file", "folder"))
+        if way == "folder":
+            part = folder / f"step-{number}.part"
+            part.mkdir()
+            for name in ("model", "optimizer"):
+                with (part / name).open("wb") as stream:
+                    for piece in body:
+                        stream.write(piece)
+                        yield
+            os.utime(part, (1.0, 1.0))
+            part.rename(folder / f"step-{number}")
+        else:
+            name = folder / ("state.part" if way == "file" else "state")
+            with name.open("wb") as stream:
+                for piece in body:
+                    stream.write(piece)
+                    stream.flush()
+                    yield
+            if way == "file":
+                name.rename(folder / "state")
+        yield
+
+
+@pytest.fixture
+def memory_disk() -> Iterator[Path]:
+    """A folder that needs no disk to be flushed, where there is one."""
+    parent = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=parent if parent.is_dir() else None) as name:
+        yield Path(name)
+
+
+def test_a_thousand_histories_show_no_torn_checkpoint(memory_disk: Path) -> None:
+    published = 0
+    for seed in range(1000):
+        chooser = random.Random(seed)
+        home = memory_disk / str(seed)
+        root = made(home, JOB)
+        shelf = Shelf()
+        sync = CheckpointSync(home, shelf)
+        steps = _steps(root, chooser)
+        for _ in range(chooser.randrange(1, 60)):
+            if next(steps, steps) is steps:
+                break
+            if chooser.random() < 0.4:
+                sync.round([JOB])
+                _whole(shelf, seed)
+        # The end of the process closes what it was writing.
+        steps.close()
+        unit_folder(home, JOB.units[0]).write("exit.json", {"exit_code": 137})
+        for _ in range(2):
+            sync.round([JOB])
+        collect_checkpoints(home, shelf, JOB)
+        _whole(shelf, seed)
+        published += shelf.steps
+        shutil.rmtree(home)
+    assert published > 1000
+
+
+def _whole(shelf: Shelf, seed: int) -> None:
+    groups: dict[str, dict[str, bytes]] = {}
+    for key, body in shelf.objects.items():
+        number = body.partition(b":")[0]
+        assert body.endswith(b":" + number), (seed, key)
+        group, _, name = key.removeprefix("ck/").rpartition("/")
+        groups.setdefault(group, {})[name] = body
+    for group, found in groups.items():
+        if group:
+            assert set(found) == {"model", "optimizer"}, (seed, group)
+            assert found["model"] == found["optimizer"], (seed, group)

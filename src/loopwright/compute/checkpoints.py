@@ -6,7 +6,9 @@ files open for writing, and nothing of it changed since the round before, or it 
 by rename. So the store never shows a part of a checkpoint, whatever is killed when.
 
 A unit that did not end well may have died while it wrote in place. Of it only what was moved into
-place counts: a rename changes the time of the inode, but not that of the content.
+place counts: a rename changes the time of the inode, but not that of the content. The same holds
+while it runs, of what was last written before one of its processes ended: that one may have been
+killed while it wrote.
 """
 
 import contextlib
@@ -27,6 +29,7 @@ from typing import Any, Final, Protocol
 
 from loopwright.compute.folder import unit_folder
 from loopwright.compute.staging import split_uri
+from loopwright.compute.usage import descendants
 from loopwright.runtime.checkpoints import MANIFEST
 
 LOG = logging.getLogger(__name__)
@@ -92,6 +95,18 @@ class Group:
         return {name: [s.size, s.modified_ns] for name, (_, s) in self.files.items()}
 
     @property
+    def written_ns(self) -> int:
+        """When a file that was not moved into place was last written; a large number for none."""
+        return min(
+            (
+                s.modified_ns
+                for _, s in self.files.values()
+                if not (s.moved or s.modified_ns <= self.moved_ns)
+            ),
+            default=2**63,
+        )
+
+    @property
     def in_place(self) -> bool:
         """Whether every file came to its name by a rename, of itself or of the folder."""
         return all(s.moved or s.modified_ns <= self.moved_ns for _, s in self.files.values())
@@ -127,6 +142,8 @@ class CheckpointSync:
         self._target = target
         self._seen: dict[str, dict[str, Group]] = {}
         self._restless: dict[tuple[str, str], float] = {}
+        self._alive: dict[str, set[int]] = {}
+        self._ended_ns: dict[str, int] = {}
 
     def round(self, watched: Sequence[Watched]) -> None:
         """Publish what became complete. A fault of one job is no fault of the next."""
@@ -138,11 +155,17 @@ class CheckpointSync:
         live = {job.units[0] for job in watched}
         self._seen = {key: seen for key, seen in self._seen.items() if key in live}
         self._restless = {k: at for k, at in self._restless.items() if k[0] in live}
+        self._alive = {key: seen for key, seen in self._alive.items() if key in live}
+        self._ended_ns = {key: at for key, at in self._ended_ns.items() if key in live}
 
     def _look(self, job: Watched) -> None:
         key = job.units[0]
         for _ in range(SHORT_TRIES):
             groups = scan(self._home, job)
+            # Counted after the scan: who wrote what was seen is alive now, or has ended.
+            if not self._count(job):
+                return
+            ended_ns = self._ended_ns.get(key, 0)
             before = self._seen.get(key, {})
             self._seen[key] = groups
             published = read_synced(self._home, job)
@@ -150,13 +173,30 @@ class CheckpointSync:
             ready = {
                 name: group
                 for name, group in fresh.items()
-                if group.is_ready(before.get(name)) and group.at_rest
+                if group.is_ready(before.get(name))
+                and group.at_rest
+                and group.written_ns > ended_ns
             }
             if ready:
                 publish(self._home, self._target, job, ready, groups)
             if not self._keeps_changing(key, set(fresh) - set(ready)):
                 return
             time.sleep(SHORT_S)
+
+    def _count(self, job: Watched) -> bool:
+        """Note the end of any process of the units; whether all units still run."""
+        key = job.units[0]
+        now: set[int] = set()
+        for unit_id in job.units:
+            folder = unit_folder(self._home, unit_id)
+            started = folder.read("started")
+            if started is None or folder.read("exit.json") is not None:
+                return False
+            now |= set(descendants(int(started["pid"])))
+        if self._alive.get(key, set()) - now:
+            self._ended_ns[key] = time.time_ns()
+        self._alive[key] = now
+        return True
 
     def _keeps_changing(self, key: str, names: set[str]) -> bool:
         """Whether a group has been changing for long, so that a short quiet moment must do."""
