@@ -62,7 +62,10 @@ class Outcome:
 
 def world(folder: Path, effects: Effects, made: list[Kind] | None = None) -> SimulatedWorld:
     def collected(arguments: Mapping[str, Any]) -> Any:
-        return {item["name"]: item["uri"] for item in arguments["items"]}
+        return {
+            item["name"]: {"uri": item["uri"]} if item["mode"] == "checkpoints" else item["uri"]
+            for item in arguments["items"]
+        }
 
     simulated = SimulatedWorld(
         folder,
@@ -114,8 +117,11 @@ def check_invariants(simulated: SimulatedWorld) -> None:
     twice = [name for name, count in Counter(backend.starts).items() if count > 1]
     assert not twice, f"started twice: {twice}"
     jobs = [name for name in backend.starts if name.startswith("TrainingJob/")]
-    # A trial of Hyperband runs again each time that it is promoted.
-    slots = Counter(re.sub(r"#.*", "", name) for name in jobs if "/hyperband-" not in name)
+    # A trial of Hyperband runs again each time that it is promoted, a spot job after interruptions.
+    more = ("/hyperband-", "/spot/")
+    slots = Counter(
+        re.sub(r"#.*", "", name) for name in jobs if not any(part in name for part in more)
+    )
     again = [name for name, count in slots.items() if count > 1]
     assert not again, f"a job ran more than once: {again}"
     assert backend.cpus_peak <= backend.total.cpus + 1e-9, "capacity was exceeded"
@@ -159,6 +165,30 @@ def stop(simulated: SimulatedWorld) -> dict[str, Any]:
         "over": _state(simulated, "TrainingJob", "job") in ("Stopped", "Completed"),
         "running": simulated.backend.running(),
     }
+
+
+def spot(simulated: SimulatedWorld) -> dict[str, Any]:
+    """A spot job gives its room to another job, and goes on after it."""
+    stopping = {"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 6000}
+    simulated.call(
+        "CreateTrainingJob",
+        **training_request(
+            "spot",
+            EnableManagedSpotTraining=True,
+            StoppingCondition=stopping,
+            CheckpointConfig={"S3Uri": "s3://bucket/checkpoints"},
+        ),
+    )
+    simulated.run_until(lambda: bool(simulated.backend.running()))
+    simulated.call("CreateTrainingJob", **training_request("job"))
+    simulated.run_until(
+        lambda: all(
+            _state(simulated, "TrainingJob", name) == "Completed" for name in ("spot", "job")
+        )
+    )
+    _settle(simulated)
+    attempts = [name for name in simulated.backend.starts if "/spot/" in name]
+    return {"attempts": len(attempts), "running": simulated.backend.running()}
 
 
 def serve(simulated: SimulatedWorld) -> dict[str, Any]:
@@ -262,6 +292,7 @@ SCENARIOS: dict[str, Callable[[SimulatedWorld], dict[str, Any]]] = {
     "train": train,
     "train_many": train_many,
     "stop": stop,
+    "spot": spot,
     "serve": serve,
     "tune_random": tune_random,
     "tune_hyperband": tune_hyperband,
