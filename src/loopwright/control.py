@@ -300,7 +300,7 @@ class ControlPlane:
             sa.select(UNITS.c.id, UNITS.c.program, RECORDS.c.region, RECORDS.c.kind, RECORDS.c.name)
             .join(RECORDS, RECORDS.c.uid == UNITS.c.record)
             .where(
-                RECORDS.c.kind.in_(("TrainingJob", "ProcessingJob")),
+                RECORDS.c.kind.in_(("TrainingJob", "ProcessingJob", "Endpoint")),
                 UNITS.c.state.in_(("running", "exited", "lost")),
             )
         )
@@ -310,7 +310,18 @@ class ControlPlane:
         for row in rows:
             for file, read in (("metrics.jsonl", metric_points), ("usage.jsonl", usage_points)):
                 self._take_points(row, file, read, taken)
+        self._take_invocations(taken)
         self._taken = taken
+
+    def _take_invocations(self, taken: dict[str, int]) -> None:
+        """Take what gateways counted; the file of one that is gone is removed once it was read."""
+        for path in (self.settings.home / "run").glob("invocations-*.jsonl"):
+            content = path.read_bytes()
+            taken[path.name] = len(content)
+            if self._taken.get(path.name) != len(content):
+                self._metrics.take_invocations(path.name, content.split(b"\n")[:-1])
+            elif not Path(f"/proc/{path.stem.rpartition('-')[2]}").exists():
+                path.unlink()
 
     def _take_points(self, row: Any, file: str, read: Any, taken: dict[str, int]) -> None:
         """Take what is new in one of a unit's files; a file that did not grow is not read."""
@@ -327,6 +338,12 @@ class ControlPlane:
         if file == "usage.jsonl":
             host = f"{row.name}/{orjson.loads(row.program).get('hostname', 'algo-1')}"
             dimensions = [{"Name": "Host", "Value": host}]
+        if row.kind == "Endpoint":
+            variant = orjson.loads(row.program)["log"]["stream"].partition("/")[0]
+            dimensions = [
+                {"Name": "EndpointName", "Value": row.name},
+                {"Name": "VariantName", "Value": variant},
+            ]
         self._metrics.take_unit_points(
             key, f"/aws/sagemaker/{row.kind}s", row.region, dimensions, partial(read, folder)
         )

@@ -1,11 +1,13 @@
 """Endpoints through boto3 against a running server: answers, errors, updates, limits."""
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -323,3 +325,46 @@ open(os.path.join(os.environ["SM_MODEL_DIR"], "m"), "w").write("done")
     assert found["ModelArtifacts"]["S3ModelArtifacts"]
     assert server.endpoint("late")["EndpointStatus"] == "InService"
     assert json.loads(_invoke(server, "late", {})["text"])["pid"]
+
+
+def test_invocations_are_counted_in_cloudwatch(server: Server) -> None:
+    model = server.put("counted/model.tar.gz", packed({"model.joblib": ""}))
+    server.deploy("counted", model, PLAY)
+    runtime = server.client("sagemaker-runtime")
+    for number in range(12):
+        wish = {"raise": "no"} if number >= 10 else {"n": number}
+        with contextlib.suppress(ClientError):
+            runtime.invoke_endpoint(
+                EndpointName="counted", Body=json.dumps(wish), ContentType="application/json"
+            )
+    cloudwatch = server.client("cloudwatch")
+    dimensions = [
+        {"Name": "EndpointName", "Value": "counted"},
+        {"Name": "VariantName", "Value": "AllTraffic"},
+    ]
+
+    def told(name: str, more: list[dict[str, str]], statistic: str) -> float | None:
+        points = cloudwatch.get_metric_statistics(
+            Namespace="AWS/SageMaker",
+            MetricName=name,
+            Dimensions=[*dimensions, *more],
+            StartTime=datetime.now(UTC) - timedelta(hours=1),
+            EndTime=datetime.now(UTC) + timedelta(minutes=1),
+            Period=7200,
+            Statistics=[statistic],
+        )["Datapoints"]
+        return float(points[0][statistic]) if points else None
+
+    def counted() -> bool | None:
+        return True if told("Invocations", [], "Sum") == 12 else None
+
+    await_that(counted, "twelve invocations")
+    config = [{"Name": "EndpointConfigName", "Value": "counted"}]
+    assert told("Invocations", config, "Sum") == 12
+    assert told("InvocationsPerInstance", [], "Sum") == 12
+    errors = [told(f"Invocation{kind}XXErrors", [], "Sum") for kind in (4, 5)]
+    assert sum(count or 0 for count in errors) == 2
+    latency = told("ModelLatency", [], "Average")
+    assert latency is not None
+    assert 50 < latency < 5_000_000
+    server.client("sagemaker").delete_endpoint(EndpointName="counted")

@@ -215,6 +215,41 @@ class Metrics:
 
         self._database.write(work)
 
+    def take_invocations(self, file: str, lines: list[bytes]) -> None:
+        """Take lines of a gateway's tallies that were not taken yet (`router.tallies`).
+
+        Args:
+            file: Its name; each gateway process has its own.
+            lines: All whole lines of the file.
+        """
+        statement = sa.select(READ_LINES.c.lines).where(READ_LINES.c.unit == file)
+
+        def work(connection: sa.Connection) -> None:
+            start = connection.execute(statement).scalar() or 0
+            if start >= len(lines):
+                return
+            connection.execute(sa.delete(READ_LINES).where(READ_LINES.c.unit == file))
+            connection.execute(sa.insert(READ_LINES).values(unit=file, lines=len(lines)))
+            for line in lines[start:]:
+                _take_tally(connection, orjson.loads(line))
+
+        self._database.write(work)
+
+
+def _take_tally(connection: sa.Connection, told: list[Any]) -> None:
+    """One line: points under both sets of dimensions that the service has."""
+    region, endpoint, config, variant, _, at, points = told
+    pair = [
+        {"Name": "EndpointName", "Value": endpoint},
+        {"Name": "VariantName", "Value": variant},
+    ]
+    for dimensions in (pair, [*pair, {"Name": "EndpointConfigName", "Value": config}]):
+        for name, (count, total, least, most) in points.items():
+            unit = "Microseconds" if name == "ModelLatency" else "None"
+            metric = _metric_id(connection, region, "AWS/SageMaker", name, dimensions, unit)
+            values = {"count": count, "sum": total, "minimum": least, "maximum": most}
+            connection.execute(sa.insert(POINTS).values(metric=metric, at=at, **values))
+
 
 def _unit_of(name: str) -> str:
     """The unit that CloudWatch shows of what a unit used, and of what its script reported."""

@@ -228,6 +228,7 @@ def _route(record: Record, fleet: Fleet, instances: list[Instance]) -> dict[str,
         "endpoint": record.name,
         "region": record.region,
         "arn": record.arn,
+        "config": fleet["config"],
         "variants": [
             {
                 "name": variant["name"],

@@ -23,6 +23,7 @@ from loopwright.keys import KeyFile
 from loopwright.router.client import Client, Door
 from loopwright.router.invoke import Invoker
 from loopwright.router.routes import Routes
+from loopwright.router.tallies import Tallies
 from loopwright.router.upstream import Pool
 
 REFRESH_S: Final = 0.1
@@ -42,7 +43,8 @@ class Gateway:
         self.loop = asyncio.get_running_loop()
         self.control = "run/control.sock"
         self._keys = KeyFile(home / "keys.json")
-        self.routes = Routes(home / "routes")
+        self.tallies = Tallies(home / "run")
+        self.routes = Routes(home / "routes", self.tallies)
         self.pool = Pool(self.loop)
         self.invoker = Invoker(self.routes, self._keys.read(), self.pool, account)
         self.door = Door(self.loop, self.invoker, self.control)
@@ -70,13 +72,22 @@ class Gateway:
             for client in list(self.door.clients):
                 client.check(now)
             self.pool.sweep(now)
+            self._flush()
             if self._is_useless():
                 break
         server.close()
         deadline = time.monotonic() + DRAIN_S
         while any(not client.idle for client in self.door.clients) and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
+        self._flush(last=True)
         (self.home / "run" / "gateway.json").unlink(missing_ok=True)
+
+    def _flush(self, last: bool = False) -> None:
+        """Write down what was counted; a full disk must not end the gateway."""
+        try:
+            self.tallies.flush(last)
+        except OSError as error:
+            self.report(error)
 
     def refresh(self) -> None:
         """Look whether routes or keys changed."""

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Mapping
 from functools import lru_cache
+from time import perf_counter
 from typing import ClassVar, Final, Protocol
 from urllib.parse import unquote
 
@@ -67,6 +68,7 @@ class Exchange:
     Attributes:
         path, query, headers, body: As sent; names of headers in lower case.
         wire: The answer's bytes, None until there are some.
+        began: When it was sent to a model server, by `perf_counter`.
         due: The loop's time at which the model's time is over.
     """
 
@@ -78,6 +80,7 @@ class Exchange:
         "_route",
         "_task",
         "_variant",
+        "began",
         "body",
         "due",
         "headers",
@@ -113,6 +116,14 @@ class Exchange:
             self._connection.leave()
             self._connection = None
 
+    def meant_for(self, variant: Variant) -> None:
+        """A task asks this variant."""
+        self._variant = variant
+
+    def lost(self) -> None:
+        """No instance of the variant answered, and none will be asked again."""
+        self._variant.tally.failed()
+
     def go_on(self, task: "asyncio.Task[None]") -> None:
         """A task takes care of this exchange from now on."""
         self._task = task
@@ -129,6 +140,7 @@ class Exchange:
         self._invoker, self._route, self._variant = invoker, route, variant
         self._instance, self._connection = instance, connection
         instance.outstanding += 1
+        self.began = perf_counter()
         self.due = due = invoker.loop.time() + MODEL_TIME_S
         connection.send(head_of(self), self.body, self, due)
 
@@ -146,6 +158,7 @@ class Exchange:
         self._instance.outstanding -= 1
         self._connection = None
         if isinstance(error, Late):
+            self._variant.tally.failed()
             self.finish(error_response(_late(self._route)))
             return
         self._invoker.resume(self, self._route, Tries(self._variant, self._instance, error))
@@ -323,6 +336,7 @@ class Invoker:
             except Broken as error:
                 changed = await self._changed(route) if error.silent else None
                 if changed is None or time.monotonic() > deadline + ROUTE_WAIT_S:
+                    exchange.lost()
                     raise model_error(route, 0, f"Worker died: {error}.") from None
                 route = changed
             tries = None
@@ -342,11 +356,14 @@ class Invoker:
     async def _invoke(self, exchange: Exchange, route: Route, tries: Tries | None) -> bytes:
         if tries is None:
             tries = Tries(_variant(exchange.headers, route))
+            exchange.began = perf_counter()
             exchange.due = self.loop.time() + MODEL_TIME_S
+        exchange.meant_for(tries.variant)
         try:
             async with asyncio.timeout_at(exchange.due):
                 head, body = await self._ask(exchange, tries)
         except TimeoutError:
+            tries.variant.tally.failed()
             raise _late(route) from None
         return response(exchange, route, tries.variant, head, body)
 
@@ -398,6 +415,7 @@ def response(exchange: Exchange, route: Route, variant: Variant, head: Head, bod
     Raises:
         ApiError: the model server answered with an error.
     """
+    variant.tally.answered(head.status, perf_counter() - exchange.began)
     if head.status >= 400:
         raise model_error(route, head.status, body.decode("utf-8", "replace"))
     if exchange.path.endswith(STREAM_SUFFIX):

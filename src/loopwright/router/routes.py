@@ -6,7 +6,7 @@ its own restart. A file is replaced by rename; the folder's own time says when t
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import orjson
 
+from loopwright.router.tallies import Key, Tallies, Tally
 from loopwright.wire.errors import ApiError
 
 SETTLED_NS: Final = 100_000_000
@@ -36,6 +37,7 @@ class Variant:
     weight: float
     least_outstanding: bool
     instances: tuple[Instance, ...]
+    tally: Tally = field(default_factory=Tally, compare=False)
 
     def choose(self, avoid: frozenset[str] = frozenset()) -> Instance | None:
         """An instance by the variant's routing strategy, none of `avoid`; None when all are out."""
@@ -80,9 +82,14 @@ class Route:
         return random.choices(self.variants, weights)[0]
 
 
-def route_of(document: Mapping[str, object], known: dict[str, Instance]) -> Route:
+def route_of(
+    document: Mapping[str, object],
+    known: dict[str, Instance],
+    tally_of: Callable[[Key, int], Tally] = lambda key, instances: Tally(),
+) -> Route:
     """A route from its document; instances already known keep their counts."""
     variants = []
+    region, endpoint = str(document["region"]), str(document["endpoint"])
     for item in document["variants"]:  # type: ignore[attr-defined]
         instances = []
         for entry in item["instances"]:
@@ -97,11 +104,13 @@ def route_of(document: Mapping[str, object], known: dict[str, Instance]) -> Rout
                 float(item["weight"]),
                 item["strategy"] == "LEAST_OUTSTANDING_REQUESTS",
                 tuple(instances),
+                tally_of(
+                    (region, endpoint, str(document.get("config", "")), item["name"]),
+                    len(instances),
+                ),
             )
         )
-    return Route(
-        str(document["endpoint"]), str(document["region"]), str(document["arn"]), tuple(variants)
-    )
+    return Route(endpoint, region, str(document["arn"]), tuple(variants))
 
 
 def route_file(folder: Path, key: str) -> Path:
@@ -114,6 +123,7 @@ class Routes:
     """All routes of a folder, read again when it changes."""
 
     folder: Path
+    tallies: Tallies | None = None
     _stamp: int = -1
     _routes: dict[tuple[str, str], Route] = field(default_factory=dict)
     _known: dict[str, Instance] = field(default_factory=dict)
@@ -139,7 +149,11 @@ class Routes:
                 document = orjson.loads(path.read_bytes())
             except FileNotFoundError:
                 continue
-            route = route_of(document, self._known)
+            route = (
+                route_of(document, self._known)
+                if self.tallies is None
+                else route_of(document, self._known, self.tallies.of)
+            )
             found[route.region, route.endpoint] = route
         # The kernel's time stamps are coarse: a second change in the same tick would go unseen.
         settled = time.time_ns() - stamp > SETTLED_NS
