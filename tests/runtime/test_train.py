@@ -155,7 +155,7 @@ def test_a_shell_script_is_run_by_bash(unit):
     [
         ({}, {"LOOPWRIGHT_RUNTIME": "sklearn"}, "no hyperparameter sagemaker_program"),
         ({"sagemaker_program": "other.py"}, {}, "no such file; it holds train.py"),
-        ({**SCRIPT, "sagemaker_mpi_enabled": True}, {}, "sagemaker_mpi_enabled"),
+        ({**SCRIPT, "sagemaker_parameter_server_enabled": True}, {}, "parameter servers"),
     ],
 )
 def test_what_is_missing_is_said(unit, hyperparameters, environment, words):

@@ -153,6 +153,19 @@ def test_training_goes_on_from_the_model_channel(unit):
     assert booster_of(unit).num_boosted_rounds() == 10
 
 
+def test_an_earlier_model_must_have_the_same_features(unit):
+    prepare(unit, validation=False)
+    assert train(unit).returncode == 0
+    model = (unit.base / "model/xgboost-model").read_bytes()
+    unit.write("input/data/model/xgboost-model", model)
+    unit.write("input/data/train/part-1.csv", "1,2\n3,4\n")
+    unit.configure({"num_round": 5}, {"train": CSV, "model": {}})
+    assert train(unit).returncode == 1
+    assert unit.failure() == (
+        "ClientError: The model of the channel model has 3 features, but the channel train has 1."
+    )
+
+
 def test_training_goes_on_from_the_newest_checkpoint(unit):
     prepare(unit)
     (unit.base / "checkpoints").mkdir()

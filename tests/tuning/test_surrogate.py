@@ -14,7 +14,15 @@ from loopwright.tuning.surrogate.acquisition import (
 )
 from loopwright.tuning.surrogate.cube import Cube, keys
 from loopwright.tuning.surrogate.evidence import Seen, gather
-from loopwright.tuning.surrogate.process import Kernel, Layout, Posterior, learn, likelihood
+from loopwright.tuning.surrogate.process import (
+    Data,
+    Kernel,
+    Layout,
+    Posterior,
+    learn,
+    likelihood,
+    plausible,
+)
 from loopwright.tuning.surrogate.warping import half_rank, kumaraswamy, kumaraswamy_slope
 
 SPACE = Space(
@@ -107,10 +115,9 @@ class TestProcess:
     @pytest.mark.parametrize("seed", range(3))
     def test_the_likelihoods_gradient(self, seed: int) -> None:
         kernel, posterior, _ = process(seed)
-        same = posterior.tasks[:, None] == posterior.tasks[None, :]
-        rest = (posterior.features, posterior.values, kernel.layout, same)
-        differences = approx_fprime(kernel.theta, lambda t: likelihood(t, *rest)[0], 1e-6)
-        assert np.allclose(differences, likelihood(kernel.theta, *rest)[1], atol=1e-3)
+        data = Data(posterior.features, posterior.values, kernel.layout, posterior.tasks)
+        differences = approx_fprime(kernel.theta, lambda t: likelihood(t, data)[0], 1e-6)
+        assert np.allclose(differences, likelihood(kernel.theta, data)[1], atol=1e-3)
 
     def test_predictions_slopes(self) -> None:
         _, posterior, places = process()
@@ -129,11 +136,30 @@ class TestProcess:
         values = np.sin(9 * features[:, 1])
         values = (values - values.mean()) / values.std()
         layout = Layout(np.arange(3), np.zeros(3), np.array([], dtype=int))
-        kernel = learn(features, values, layout)
+        kernel = learn(Data(features, values, layout))
         assert kernel.lengths[1] < 0.5 < 2.0 < min(kernel.lengths[0], kernel.lengths[2])
         assert kernel.noise < 1e-2
-        noisy = learn(features, values + rng.standard_normal(60), layout)
+        noisy = learn(Data(features, values + rng.standard_normal(60), layout))
         assert noisy.noise > 0.2
+
+    def test_plausible_kernels_vary_where_the_values_say_little(self) -> None:
+        """Around the most probable one, the wider the less the data tell; always the same ones."""
+        rng = np.random.default_rng(4)
+        layout = Layout(np.arange(2), np.zeros(2), np.array([], dtype=int))
+
+        def spread(count: int) -> float:
+            features = rng.random((count, 2))
+            values = np.sin(7 * features[:, 0]) + np.cos(5 * features[:, 1])
+            data = Data(features, (values - values.mean()) / values.std(), layout)
+            kernel = learn(data)
+            draws = plausible(kernel, data, 40)
+            again = plausible(kernel, data, 40)
+            assert all(np.array_equal(a.theta, b.theta) for a, b in zip(draws, again, strict=True))
+            logs = np.stack([draw.theta[:2] - kernel.theta[:2] for draw in draws])
+            assert np.abs(logs.mean(axis=0)).max() < 0.4
+            return float(logs.std())
+
+        assert spread(80) < 0.5 * spread(4)
 
     def test_believing_keeps_the_mean_and_takes_the_doubt(self) -> None:
         _, posterior, places = process()

@@ -5,12 +5,12 @@ algorithm_mode/hyperparameter_validation.py of the public sagemaker-xgboost-cont
 """
 
 import ast
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from loopwright.algorithms.errors import CustomerError
+from loopwright.algorithms.parameters import bounded, one_of, text_of, wrong
 
 MAXIMIZED = frozenset(
     "accuracy auc aucpr balanced_accuracy f1 f1_binary f1_macro map ndcg precision r2 recall "
@@ -62,65 +62,34 @@ class Settings:
     save_on_termination: bool = False
 
 
-def _bounded(kind: Callable[[str], Any], bounds: str) -> Callable[[str, Any], Any]:
-    """A parser for numbers within bounds written as `[0,1]`, `(0,1]`, `[1,)`."""
-    low_text, high_text = bounds[1:-1].split(",")
-    low = float(low_text) if low_text else -math.inf
-    high = float(high_text) if high_text else math.inf
-
-    def parse(name: str, value: Any) -> Any:
-        try:
-            number = kind(_text(value))
-        except ValueError:
-            what = "an integer" if kind is int else "a number"
-            raise _wrong(name, value, f"must be {what} in {bounds}") from None
-        above = number >= low if bounds[0] == "[" else number > low
-        below = number <= high if bounds[-1] == "]" else number < high
-        if not (above and below):
-            raise _wrong(name, value, f"must be in {bounds}")
-        return number
-
-    return parse
-
-
-def _one_of(*choices: str) -> Callable[[str, Any], Any]:
-    def parse(name: str, value: Any) -> Any:
-        text = _text(value)
-        if text not in choices:
-            raise _wrong(name, value, f"must be one of {', '.join(choices)}")
-        return text
-
-    return parse
-
-
 def _updater(name: str, value: Any) -> Any:
     known = (
         "grow_colmaker distcol grow_histmaker grow_skmaker grow_quantile_histmaker sync refresh "
         "prune shotgun coord_descent"
     ).split()
-    for part in _text(value).split(","):
+    for part in text_of(value).split(","):
         if part.strip() not in known:
-            raise _wrong(name, value, f"must be a comma-separated list of {', '.join(known)}")
-    return _text(value)
+            raise wrong(name, value, f"must be a comma-separated list of {', '.join(known)}")
+    return text_of(value)
 
 
 def _metrics(name: str, value: Any) -> Any:
-    metrics = [part.strip() for part in _text(value).split(",")]
+    metrics = [part.strip() for part in text_of(value).split(",")]
     for metric in metrics:
         base, at, threshold = metric.partition("@")
         if at:
             if base not in _WITH_THRESHOLD or not _is_number(threshold.removesuffix("-")):
                 rule = f"takes a threshold only as {', '.join(_WITH_THRESHOLD)} @ number"
-                raise _wrong(name, metric, rule)
+                raise wrong(name, metric, rule)
         elif metric not in MAXIMIZED | MINIMIZED:
-            raise _wrong(name, metric, f"must be one of {', '.join(sorted(MAXIMIZED | MINIMIZED))}")
+            raise wrong(name, metric, f"must be one of {', '.join(sorted(MAXIMIZED | MINIMIZED))}")
     return metrics
 
 
 def _monotone(name: str, value: Any) -> Any:
     found = _literal(name, value)
     if not all(part in (-1, 0, 1) for part in found):
-        raise _wrong(name, value, "must be a tuple of -1, 0 and 1, one for each feature")
+        raise wrong(name, value, "must be a tuple of -1, 0 and 1, one for each feature")
     return "(" + ",".join(str(part) for part in found) + ")"
 
 
@@ -129,7 +98,7 @@ def _interactions(name: str, value: Any) -> Any:
     if not all(isinstance(group, list | tuple) for group in found) or not all(
         isinstance(index, int) and index >= 0 for group in found for index in group
     ):
-        raise _wrong(name, value, "must be a list of lists of feature indices")
+        raise wrong(name, value, "must be a list of lists of feature indices")
     return str([list(group) for group in found])
 
 
@@ -141,25 +110,25 @@ def _literal(name: str, value: Any) -> list[Any] | tuple[Any, ...]:
         except (ValueError, SyntaxError):
             found = None
     if not isinstance(found, list | tuple):
-        raise _wrong(name, value, "must be a list or tuple")
+        raise wrong(name, value, "must be a list or tuple")
     return found
 
 
-_FLAG = _one_of("true", "false")
-_SHARE = _bounded(float, "(0,1]")
-_UNIT = _bounded(float, "[0,1]")
-_POSITIVE = _bounded(float, "[0,)")
-_COUNT = _bounded(int, "[1,)")
-_WHOLE = _bounded(int, "[0,)")
-_BIT = _bounded(int, "[0,1]")
+_FLAG = one_of("true", "false")
+_SHARE = bounded(float, "(0,1]")
+_UNIT = bounded(float, "[0,1]")
+_POSITIVE = bounded(float, "[0,)")
+_COUNT = bounded(int, "[1,)")
+_WHOLE = bounded(int, "[0,)")
+_BIT = bounded(int, "[0,1]")
 
 # name -> parser, which raises CustomerError.
 RULES: dict[str, Callable[[str, Any], Any]] = {
     "num_round": _COUNT,
     "csv_weights": _BIT,
     "early_stopping_rounds": _COUNT,
-    "booster": _one_of("gbtree", "gblinear", "dart"),
-    "verbosity": _bounded(int, "[0,3]"),
+    "booster": one_of("gbtree", "gblinear", "dart"),
+    "verbosity": bounded(int, "[0,3]"),
     "nthread": _COUNT,
     "eta": _UNIT,
     "gamma": _POSITIVE,
@@ -172,38 +141,38 @@ RULES: dict[str, Callable[[str, Any], Any]] = {
     "colsample_bynode": _SHARE,
     "lambda": _POSITIVE,
     "alpha": _POSITIVE,
-    "tree_method": _one_of("auto", "exact", "approx", "hist", "gpu_hist"),
-    "sketch_eps": _bounded(float, "(0,1)"),
-    "scale_pos_weight": _bounded(float, "(0,)"),
+    "tree_method": one_of("auto", "exact", "approx", "hist", "gpu_hist"),
+    "sketch_eps": bounded(float, "(0,1)"),
+    "scale_pos_weight": bounded(float, "(0,)"),
     "updater": _updater,
-    "dsplit": _one_of("row", "col"),
+    "dsplit": one_of("row", "col"),
     "refresh_leaf": _BIT,
-    "process_type": _one_of("default", "update"),
-    "grow_policy": _one_of("depthwise", "lossguide"),
+    "process_type": one_of("default", "update"),
+    "grow_policy": one_of("depthwise", "lossguide"),
     "max_leaves": _WHOLE,
     "max_bin": _WHOLE,
-    "predictor": _one_of("auto", "cpu_predictor", "gpu_predictor"),
+    "predictor": one_of("auto", "cpu_predictor", "gpu_predictor"),
     "monotone_constraints": _monotone,
     "interaction_constraints": _interactions,
-    "sample_type": _one_of("uniform", "weighted"),
-    "normalize_type": _one_of("tree", "forest"),
+    "sample_type": one_of("uniform", "weighted"),
+    "normalize_type": one_of("tree", "forest"),
     "rate_drop": _UNIT,
     "one_drop": _BIT,
     "skip_drop": _UNIT,
     "lambda_bias": _UNIT,
-    "tweedie_variance_power": _bounded(float, "(1,2)"),
-    "objective": _one_of(*_OBJECTIVES),
-    "num_class": _bounded(int, "[2,)"),
+    "tweedie_variance_power": bounded(float, "(1,2)"),
+    "objective": one_of(*_OBJECTIVES),
+    "num_class": bounded(int, "[2,)"),
     "base_score": _POSITIVE,
     "eval_metric": _metrics,
-    "seed": _bounded(int, "(-2147483648,2147483647)"),
+    "seed": bounded(int, "(-2147483648,2147483647)"),
     "num_parallel_tree": _COUNT,
     "save_model_on_termination": _FLAG,
-    "aft_loss_distribution": _one_of("normal", "logistic", "extreme"),
+    "aft_loss_distribution": one_of("normal", "logistic", "extreme"),
     "aft_loss_distribution_scale": _POSITIVE,
     "deterministic_histogram": _FLAG,
-    "sampling_method": _one_of("uniform", "gradient_based"),
-    "prob_buffer_row": _bounded(float, "(1,)"),
+    "sampling_method": one_of("uniform", "gradient_based"),
+    "prob_buffer_row": bounded(float, "(1,)"),
     "use_dask_gpu_training": _FLAG,
 }
 
@@ -271,15 +240,9 @@ def _check_together(parsed: dict[str, Any]) -> None:
 def _tuned(text: str) -> str:
     segment, colon, metric = text.partition(":")
     if not colon or segment not in ("validation", "train"):
-        raise _wrong("_tuning_objective_metric", text, "must be validation:METRIC")
+        raise wrong("_tuning_objective_metric", text, "must be validation:METRIC")
     _metrics("_tuning_objective_metric", metric)
     return metric
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
 
 
 def _is_number(text: str) -> bool:
@@ -288,7 +251,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _wrong(name: str, value: Any, rule: str) -> CustomerError:
-    return CustomerError(f"The hyperparameter {name} is {value!r}; it {rule}.")

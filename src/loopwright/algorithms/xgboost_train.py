@@ -138,6 +138,7 @@ def _boost(matrices: list[tuple[Any, str]], settings: Settings, environment: Env
     folder = _checkpoint_folder(tree)
     found, done = checkpoints.latest(folder) if folder is not None else (None, 0)
     base = _load(found) if found is not None else _earlier_model(environment)
+    _check_fits(base, matrices[0][0].num_col(), "channel model" if found is None else "checkpoint")
     if found is not None:
         sys.stdout.write(f"Checkpoint loaded from {found}; resuming from iteration {done}\n")
     if done >= settings.rounds:
@@ -222,6 +223,15 @@ def _earlier_model(environment: Environment) -> Any:
             if (unpacked / MODEL_NAME).is_file():
                 return _load(unpacked / MODEL_NAME)
     raise CustomerError(f"The channel model holds neither {MODEL_NAME} nor a model.tar.gz with it.")
+
+
+def _check_fits(base: Any, columns: int, where: str) -> None:
+    """Refuse to boost on from a model of other features."""
+    if base is not None and base.num_features() != columns:
+        raise CustomerError(
+            f"The model of the {where} has {base.num_features()} features, but the channel train "
+            f"has {columns}."
+        )
 
 
 def _load(path: Path) -> Any:

@@ -20,15 +20,25 @@ if TYPE_CHECKING:
     from loopwright.runtime.server.turns import Model
 
 _DEFAULT_ENTRY = "inference.py"
+_HERE = "loopwright.runtime.server.frameworks"
 # LOOPWRIGHT_RUNTIME -> module and name of its defaults.
 _FRAMEWORKS = {
-    "sklearn": ("scikit", "framework"),
-    "xgboost": ("boosted", "framework"),
-    "pytorch": ("pytorch", "framework"),
-    "python": ("plain", "framework"),
+    "sklearn": (f"{_HERE}.scikit", "framework"),
+    "xgboost": (f"{_HERE}.boosted", "framework"),
+    "pytorch": (f"{_HERE}.pytorch", "framework"),
+    "python": (f"{_HERE}.plain", "framework"),
 }
 # A framework whose image serves without any script.
-_ALGORITHMS = {"xgboost": ("boosted", "algorithm")}
+_ALGORITHMS = {"xgboost": (f"{_HERE}.boosted", "algorithm")}
+# Built-in algorithms, whose images take no script.
+_BUILT_IN = {
+    "linear-learner": ("loopwright.algorithms.linear_model", "algorithm"),
+    "kmeans": ("loopwright.algorithms.kmeans_model", "algorithm"),
+    "pca": ("loopwright.algorithms.pca_model", "algorithm"),
+    "knn": ("loopwright.algorithms.knn_model", "algorithm"),
+    "randomcutforest": ("loopwright.algorithms.forest_model", "algorithm"),
+    "blazingtext": ("loopwright.algorithms.text_model", "algorithm"),
+}
 
 
 @dataclass(frozen=True)
@@ -159,13 +169,11 @@ def _load_unguarded(tree: Tree, script: Path | None) -> "Model":
 
 def _framework(script: Path | None) -> Any:
     name = os.environ.get("LOOPWRIGHT_RUNTIME") or "python"
-    if name not in _FRAMEWORKS:
-        known = ", ".join(_FRAMEWORKS)
-        raise UnitFailure(f"LOOPWRIGHT_RUNTIME is {name!r}; this server knows {known}.")
-    table = _ALGORITHMS if script is None and name in _ALGORITHMS else _FRAMEWORKS
-    module, attribute = table[name]
-    found = importlib.import_module(f"loopwright.runtime.server.frameworks.{module}")
-    return getattr(found, attribute)
+    known = {**_FRAMEWORKS, **_BUILT_IN, **(_ALGORITHMS if script is None else {})}
+    if name not in known:
+        raise UnitFailure(f"LOOPWRIGHT_RUNTIME is {name!r}; this server knows {', '.join(known)}.")
+    module, attribute = known[name]
+    return getattr(importlib.import_module(module), attribute)
 
 
 def _micro_batching() -> bool:

@@ -10,7 +10,15 @@ from loopwright.runtime.environment import Environment
 from loopwright.runtime.failure import UnitFailure
 
 # framework -> the module whose train(environment) is the image's own algorithm.
-BUILT_IN = {"xgboost": "loopwright.algorithms.xgboost_train"}
+BUILT_IN = {
+    "xgboost": "loopwright.algorithms.xgboost_train",
+    "linear-learner": "loopwright.algorithms.linear_train",
+    "kmeans": "loopwright.algorithms.kmeans_train",
+    "pca": "loopwright.algorithms.pca_train",
+    "knn": "loopwright.algorithms.knn_train",
+    "randomcutforest": "loopwright.algorithms.forest_train",
+    "blazingtext": "loopwright.algorithms.text_train",
+}
 
 
 def train(argv: list[str]) -> int:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from loopwright.contract.cluster import hosts_of
 from loopwright.contract.images import runtime_of
 from loopwright.contract.programs import check_uri, decoded, refuse
 from loopwright.kernel.kinds import Lookup
@@ -81,6 +82,7 @@ def _check_resources(spec: Mapping[str, Any]) -> None:
             "use InstanceType and InstanceCount.",
         )
     _check_groups(resources)
+    _check_isolation(spec)
     if resources.get("TrainingPlanArn"):
         raise refuse(
             "ResourceConfig.TrainingPlanArn", resources["TrainingPlanArn"], "leave it out."
@@ -105,6 +107,17 @@ def _check_resources(spec: Mapping[str, Any]) -> None:
         raise validation(
             f"MaxWaitTimeInSeconds is {wait_s}; it must be at least MaxRuntimeInSeconds, "
             f"{runtime_s}."
+        )
+
+
+def _check_isolation(spec: Mapping[str, Any]) -> None:
+    count = len(hosts_of(spec["ResourceConfig"]))
+    if spec.get("EnableNetworkIsolation") and count > 1:
+        raise refuse(
+            "EnableNetworkIsolation",
+            True,
+            f"the job has {count} hosts, and each would have a network of its own, so that they "
+            "could not reach each other. Use one host, or leave it out.",
         )
 
 

@@ -88,13 +88,18 @@ class HookedModel:
             RequestRefused: 406 if there is none.
         """
         raw = exchange.headers.get(b"accept")
+        if self._framework.accept_is_content_type and self._own_output is None:
+            media = media_type(exchange.headers.get(b"content-type"))
+            return media if media in self._framework.accepts else self._accept
         if not raw or raw == b"*/*":
             return self._accept
         if self._own_output is not None:
             return raw.decode("latin-1")
         known = self._framework.accepts
-        if (exact := media_type(raw)) in known:
-            return exact
+        whole = raw.replace(b" ", b"").lower().decode("latin-1")
+        for exact in (whole, media_type(raw)):
+            if exact in known:
+                return exact
         for choice in raw.split(b","):
             media = media_type(choice)
             if media == "*/*":

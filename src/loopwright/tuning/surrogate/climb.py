@@ -4,12 +4,10 @@ It knows rows and scores only. Rows that mean a point already tried are passed o
 there are others.
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 from scipy.optimize import minimize
 
-from loopwright.tuning.surrogate.cube import Array, Cube, keys
+from loopwright.tuning.surrogate.cube import Array, Cube
 from loopwright.tuning.surrogate.model import Model
 
 DRAWS = 700
@@ -23,6 +21,10 @@ SMOOTH_CELLS = 12
 LISTED_MAX = 2048
 """A space of at most so many points is searched completely."""
 FLIP_SHARE = 0.4
+APART = 0.003
+"""A new point is at least so far from those tried: right beside one it would teach nothing, and a
+process that believes in the end of a range would go there again and again."""
+EQUAL = 1e-9
 
 
 def highest(cube: Cube, model: Model, tried: Array, rng: np.random.Generator) -> Array:
@@ -34,10 +36,9 @@ def highest(cube: Cube, model: Model, tried: Array, rng: np.random.Generator) ->
         tried: Rows not to propose again while there are others, shape (n, d).
         rng: For draws and moves.
     """
-    taken = set(keys(tried))
     if cube.size <= LISTED_MAX:
         rows = cube.all_rows()
-        return _first(rows, model.score(rows), taken)
+        return _first(rows, model.score(rows), tried, (EQUAL,))
     centres = model.tried[np.argsort(model.means, kind="stable")[:CENTRES]]
     centres = np.nan_to_num(centres, nan=0.5)
     rows = np.concatenate([cube.draw(DRAWS, rng), moved(cube, centres, MOVES, 0.2, rng)])
@@ -51,7 +52,7 @@ def highest(cube: Cube, model: Model, tried: Array, rng: np.random.Generator) ->
     if len(climbed):
         rows = np.concatenate([rows, climbed])
         scores = np.concatenate([scores, model.score(climbed)])
-    return _first(rows, scores, taken)
+    return _first(rows, scores, tried, (APART, EQUAL))
 
 
 def moved(cube: Cube, centres: Array, count: int, spread: float, rng: np.random.Generator) -> Array:
@@ -122,11 +123,14 @@ def _distinct(rows: Array, scores: Array, count: int) -> list[int]:
     return chosen
 
 
-def _first(rows: Array, scores: Array, taken: Iterable[bytes]) -> Array:
-    """The best row whose point is not taken; the best of all when every one is."""
-    taken = set(taken)
+def _first(rows: Array, scores: Array, tried: Array, gaps: tuple[float, ...]) -> Array:
+    """The best row farther than a gap from every row tried; the best of all when there is none.
+
+    The gaps are tried in order; the distance is the largest one over the columns.
+    """
     order = np.argsort(-scores, kind="stable")
-    for index in order:
-        if keys(rows[index : index + 1])[0] not in taken:
-            return np.asarray(rows[index])
+    for gap in gaps:
+        for index in order:
+            if not len(tried) or np.abs(tried - rows[index]).max(axis=1).min() > gap:
+                return np.asarray(rows[index])
     return np.asarray(rows[order[0]])

@@ -13,7 +13,15 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from loopwright.runtime.search import Categorical, Continuous, Integer, Point, Space, Value, place
+from loopwright.runtime.search import (
+    Categorical,
+    Integer,
+    Parameter,
+    Point,
+    Space,
+    Value,
+    place,
+)
 
 Array: TypeAlias = NDArray[np.float64]
 CATEGORY_SIDE = math.sqrt(0.5)
@@ -33,8 +41,8 @@ class Cube:
         self.fixed = np.array(
             [not isinstance(p, Categorical) and p.low == p.high for p in space.parameters]
         )
-        self.smooth = np.array([isinstance(p, Continuous) for p in space.parameters]) & ~self.fixed
         self.cells = [_cells(p) for p in space.parameters]
+        self._places: dict[tuple[str, type, Value], float] = {}
 
     @property
     def size(self) -> float:
@@ -44,12 +52,17 @@ class Cube:
     def row(self, point: Point) -> Array:
         """A point's row, shape (d,): NaN where it lacks a parameter, outside 0 … 1 where it lies
         outside the range."""
-        names = [p.name for p in self.parameters]
-        raw = [
-            place(p, point[n]) if n in point else math.nan
-            for p, n in zip(self.parameters, names, strict=True)
-        ]
-        return np.array(raw, dtype=np.float64)
+        return np.array([self._place(p, point) for p in self.parameters], dtype=np.float64)
+
+    def _place(self, parameter: Parameter, point: Point) -> float:
+        """A value's place, remembered: one suggestion asks for the same trials several times."""
+        value = point.get(parameter.name)
+        if value is None:
+            return math.nan
+        key = (parameter.name, type(value), value)
+        if key not in self._places:
+            self._places[key] = place(parameter, value)
+        return self._places[key]
 
     def rows(self, points: Sequence[Point]) -> Array:
         """Rows of points, shape (n, d), snapped to their cells where they lie inside."""
@@ -130,7 +143,7 @@ def keys(rows: Array) -> list[bytes]:
     return [row.tobytes() for row in rounded]
 
 
-def _cells(parameter: Continuous | Integer | Categorical) -> float:
+def _cells(parameter: Parameter) -> float:
     if isinstance(parameter, Categorical):
         return len(parameter.values)
     if parameter.low == parameter.high:

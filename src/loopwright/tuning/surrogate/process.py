@@ -19,6 +19,7 @@ from loopwright.tuning.surrogate.warping import kumaraswamy, kumaraswamy_slope
 
 JITTER = 1e-8
 """Added to the diagonal, relative to the signal, so that equal points stay invertible."""
+DIFFERENCE = 1e-3
 STEPS_FIRST = 6
 STEPS_MAX = 40
 ROOT5 = math.sqrt(5.0)
@@ -119,6 +120,38 @@ class Kernel:
         return slopes
 
 
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What hyperparameters are learned from.
+
+    Attributes:
+        features: Shape (n, c), n >= 1.
+        values: Shape (n,), about standard normal.
+        layout: What the columns mean.
+        tasks: Shape (n,); points of one task share a constant. None: there is one task.
+    """
+
+    features: Array
+    values: Array
+    layout: Layout
+    tasks: NDArray[np.intp] | None = None
+
+    @property
+    def same(self) -> NDArray[np.bool_] | None:
+        """Which pairs of points share a constant, shape (n, n); None: there are no constants."""
+        if self.tasks is None or not self.layout.offset:
+            return None
+        shared: NDArray[np.bool_] = self.tasks[:, None] == self.tasks[None, :]
+        return shared
+
+    @property
+    def bounds(self) -> list[tuple[float, float]]:
+        """The least and the greatest of each logarithmic hyperparameter."""
+        bounds = [(-LOG_MAX, LOG_MAX)] * len(self.layout.prior[0])
+        bounds[len(self.layout.lengths) + 1] = (NOISE_LOG_MIN, LOG_MAX)
+        return bounds
+
+
 def squared(left: Array, right: Array) -> Array:
     """Squared distances between rows, shapes (n, c) and (m, c): shape (n, m), >= 0."""
     inner = left @ right.T
@@ -141,13 +174,12 @@ def matern(distances: Array) -> tuple[Array, Array]:
     return decay, slope
 
 
-def likelihood(
-    theta: Array, features: Array, values: Array, layout: Layout, same: NDArray[np.bool_] | None
-) -> tuple[float, Array]:
+def likelihood(theta: Array, data: Data) -> tuple[float, Array]:
     """Negative logarithmic posterior of the hyperparameters and its gradient, shape (h,).
 
     Infinite, with a gradient of zeros, where the covariance is not positive definite.
     """
+    features, values, layout, same = data.features, data.values, data.layout, data.same
     kernel = Kernel(layout, theta)
     count, groups = len(values), len(layout.lengths)
     columns = layout.warped
@@ -191,39 +223,50 @@ def likelihood(
     return total, gradient
 
 
-def learn(
-    features: Array, values: Array, layout: Layout, tasks: NDArray[np.intp] | None = None
-) -> Kernel:
-    """The kernel whose hyperparameters are most probable given the values.
-
-    Args:
-        features: Shape (n, c), n >= 1.
-        values: Shape (n,), about standard normal.
-        layout: What the columns mean.
-        tasks: Shape (n,); points of one task share a constant. None: there is one task.
-    """
-    same = tasks[:, None] == tasks[None, :] if tasks is not None and layout.offset else None
-    quiet, _ = layout.prior
-    noise = len(layout.lengths) + 1
+def learn(data: Data) -> Kernel:
+    """The kernel whose hyperparameters are most probable given the values."""
+    quiet, _ = data.layout.prior
     noisy = quiet.copy()
-    noisy[noise] = NOISY_START_LOG
-    bounds = [(-LOG_MAX, LOG_MAX)] * len(quiet)
-    bounds[noise] = (NOISE_LOG_MIN, LOG_MAX)
+    noisy[len(data.layout.lengths) + 1] = NOISY_START_LOG
 
     def descend(start: Array, steps: int) -> tuple[float, Array]:
         found = minimize(
             likelihood,
             start,
-            args=(features, values, layout, same),
+            args=(data,),
             jac=True,
             method="L-BFGS-B",
-            bounds=bounds,
+            bounds=data.bounds,
             options={"maxiter": steps, "ftol": 1e-5, "gtol": 1e-3},
         )
         return float(found.fun), np.asarray(found.x)
 
     _, better = min((descend(start, STEPS_FIRST) for start in (quiet, noisy)), key=itemgetter(0))
-    return Kernel(layout, descend(better, STEPS_MAX)[1])
+    return Kernel(data.layout, descend(better, STEPS_MAX)[1])
+
+
+def plausible(kernel: Kernel, data: Data, count: int) -> list[Kernel]:
+    """Kernels drawn from Laplace's approximation around the most probable one.
+
+    The curvature comes from differences of the gradient and is at least that of a prior as wide as
+    the widest one (MacKay 1992 for the approximation). The draws are always the same for the same
+    kernel and data.
+
+    Args:
+        kernel: From `learn` with the same data.
+        data: As for `learn`.
+        count: How many to draw.
+    """
+    centre, size = kernel.theta, len(kernel.theta)
+    slope = likelihood(centre, data)[1]
+    shifted = centre + DIFFERENCE * np.eye(size)
+    curvature = np.stack([likelihood(row, data)[1] - slope for row in shifted]) / DIFFERENCE
+    values, vectors = np.linalg.eigh(0.5 * (curvature + curvature.T))
+    floor = 1.0 / float(np.max(data.layout.prior[1])) ** 2
+    spread = vectors / np.sqrt(np.maximum(values, floor))
+    draws = np.random.default_rng(len(data.values)).standard_normal((count, size))
+    low, high = np.array(data.bounds).T
+    return [Kernel(data.layout, np.clip(centre + spread @ z, low, high)) for z in draws]
 
 
 class Posterior:

@@ -22,12 +22,14 @@ class Framework:
         accepts: What `write` can write.
         value_accepts: What `write_values` can write.
         empty_status: Status for requests without body, or None to decode them like any other.
+        accept_is_content_type: Whether answers have the request's content type, whatever Accept is.
     """
 
     accept = codecs.JSON
     accepts: tuple[str, ...] = codecs.ENCODED
     value_accepts: tuple[str, ...] = (codecs.JSON, codecs.CSV, codecs.JSON_LINES)
     empty_status: int | None = None
+    accept_is_content_type = False
 
     def load(self, folder: Path) -> Any:
         """The default model_fn.
