@@ -15,9 +15,10 @@ from sagemaker.analytics import HyperparameterTuningJobAnalytics
 from sagemaker.deserializers import CSVDeserializer
 from sagemaker.estimator import Estimator
 from sagemaker.inputs import TrainingInput
-from sagemaker.pytorch import PyTorch  # noqa: F401  (the tuner's create() accepts any estimator)
+from sagemaker.processing import ProcessingInput, ProcessingOutput
+from sagemaker.pytorch import PyTorch
 from sagemaker.serializers import CSVSerializer
-from sagemaker.sklearn import SKLearn
+from sagemaker.sklearn import SKLearn, SKLearnProcessor
 from sagemaker.tuner import (
     CategoricalParameter,
     ContinuousParameter,
@@ -277,7 +278,145 @@ def several(session: sagemaker.Session, role: str) -> dict[str, Any]:
     }
 
 
-FLOWS = {"xgboost": xgboost, "mlp": mlp, "several": several}
+LAB_TRAIN = """\
+import argparse, os
+import numpy as np
+import torch
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--learning_rate", type=float, default=0.01)
+parser.add_argument("--train_batch_size", type=int, default=128)
+parser.add_argument("--freeze_bert_layer", type=eval, default=False)
+parser.add_argument("--epochs", type=int, default=3)
+arguments, _ = parser.parse_known_args()
+rows = np.loadtxt(os.path.join(os.environ["SM_CHANNEL_TRAIN"], "digits.csv"), delimiter=",")
+features = torch.tensor(rows[:, 1:], dtype=torch.float32)
+labels = torch.tensor(rows[:, 0], dtype=torch.int64)
+torch.manual_seed(0)
+model = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10))
+optimizer = torch.optim.Adam(model.parameters(), arguments.learning_rate)
+for epoch in range(arguments.epochs):
+    for start in range(400, len(rows), arguments.train_batch_size):
+        batch = slice(start, start + arguments.train_batch_size)
+        loss = torch.nn.functional.cross_entropy(model(features[batch]), labels[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        right = (model(features[:400]).argmax(1) == labels[:400]).float().mean().item()
+    print(f"val_loss: {loss.item():.4f} - val_acc: {100 * right:.2f}", flush=True)
+torch.save(model.state_dict(), os.path.join(os.environ["SM_MODEL_DIR"], "model.pth"))
+"""
+LAB_EVALUATE = """\
+import json, os, tarfile
+import numpy as np
+import torch
+
+with tarfile.open("/opt/ml/processing/input/model/model.tar.gz") as archive:
+    archive.extractall("/tmp/model", filter="data")
+model = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10))
+model.load_state_dict(torch.load("/tmp/model/model.pth"))
+rows = np.loadtxt("/opt/ml/processing/input/data/digits.csv", delimiter=",")[:400]
+answers = model(torch.tensor(rows[:, 1:], dtype=torch.float32)).argmax(1).numpy()
+report = {"metrics": {"accuracy": {"value": float((answers == rows[:, 0]).mean())}}}
+os.makedirs("/opt/ml/processing/output/metrics", exist_ok=True)
+with open("/opt/ml/processing/output/metrics/evaluation.json", "w") as stream:
+    json.dump(report, stream)
+"""
+
+
+def lab(session: sagemaker.Session, role: str) -> dict[str, Any]:
+    """The course's first lab: tune a PyTorch classifier, take the best job, evaluate its model."""
+    uri = digits(session)
+    estimator = PyTorch(
+        entry_point="train.py",
+        source_dir=folder_of({"train.py": LAB_TRAIN}),
+        role=role,
+        instance_count=1,
+        instance_type=MACHINE,
+        py_version="py3",
+        framework_version="1.6.0",
+        hyperparameters={"epochs": 3, "freeze_bert_layer": False},
+        metric_definitions=[
+            {"Name": "validation:loss", "Regex": "val_loss: ([0-9.]+)"},
+            {"Name": "validation:accuracy", "Regex": "val_acc: ([0-9.]+)"},
+        ],
+        sagemaker_session=session,
+    )
+    tuner = HyperparameterTuner(
+        estimator=estimator,
+        hyperparameter_ranges={
+            "learning_rate": ContinuousParameter(0.001, 0.05, scaling_type="Linear"),
+            "train_batch_size": CategoricalParameter([128, 256]),
+        },
+        metric_definitions=estimator.metric_definitions,
+        strategy="Bayesian",
+        objective_type="Maximize",
+        objective_metric_name="validation:accuracy",
+        max_jobs=2,
+        max_parallel_jobs=1,
+        early_stopping_type="Auto",
+    )
+    tuner.fit(
+        inputs={"train": TrainingInput(s3_data=uri)},
+        job_name="lab-tuning",
+        include_cls_metadata=False,
+        wait=False,
+    )
+    job = ended(session, "lab-tuning")
+    frame = HyperparameterTuningJobAnalytics(
+        sagemaker_session=session, hyperparameter_tuning_job_name="lab-tuning"
+    ).dataframe()
+    frame = frame.sort_values("FinalObjectiveValue", ascending=False)
+    best = str(frame.head(1)["TrainingJobName"].iloc[0])
+    model = session.sagemaker_client.describe_training_job(TrainingJobName=best)
+    processor = SKLearnProcessor(
+        framework_version="1.2-1",
+        role=role,
+        instance_type=MACHINE,
+        instance_count=1,
+        sagemaker_session=session,
+    )
+    processor.run(
+        code=folder_of({"evaluate.py": LAB_EVALUATE}) + "/evaluate.py",
+        inputs=[
+            ProcessingInput(
+                source=model["ModelArtifacts"]["S3ModelArtifacts"],
+                destination="/opt/ml/processing/input/model/",
+            ),
+            ProcessingInput(source=uri, destination="/opt/ml/processing/input/data/"),
+        ],
+        outputs=[
+            ProcessingOutput(
+                output_name="metrics", s3_upload_mode="EndOfJob",
+                source="/opt/ml/processing/output/metrics/",
+            )
+        ],
+        wait=False,
+    )  # fmt: skip
+    done = final(
+        lambda: session.sagemaker_client.describe_processing_job(
+            ProcessingJobName=processor.latest_job.job_name
+        ),
+        "ProcessingJobStatus",
+    )
+    output = done["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"]
+    report = json.loads(sagemaker.s3.S3Downloader.read_file(
+        f"{output}/evaluation.json", sagemaker_session=session
+    ))  # fmt: skip
+    return {
+        "status": [job["HyperParameterTuningJobStatus"], done["ProcessingJobStatus"]],
+        "reason": job.get("FailureReason", "") + done.get("FailureReason", ""),
+        "columns": sorted(frame.columns),
+        "best": [best, job["BestTrainingJob"]["TrainingJobName"], tuner.best_training_job()],
+        "accuracy": [
+            float(frame["FinalObjectiveValue"].max()),
+            report["metrics"]["accuracy"]["value"],
+        ],
+    }
+
+
+FLOWS = {"xgboost": xgboost, "mlp": mlp, "several": several, "lab": lab}
 
 if __name__ == "__main__":
     current = sagemaker.Session()

@@ -74,3 +74,13 @@ def test_two_estimators_share_a_tuning_job(flow: Callable[[str], Any]) -> None:
     assert sum(found["counts"].values()) == 4
     assert min(found["counts"].values()) >= 1
     assert found["best"].startswith("cancer-several-")
+
+
+def test_the_first_lab_tunes_and_evaluates(flow: Callable[[str], Any]) -> None:
+    found = flow("lab")
+    assert found["status"] == ["Completed", "Completed"], found["reason"]
+    assert {"learning_rate", "train_batch_size", "FinalObjectiveValue"} <= set(found["columns"])
+    assert len(set(found["best"])) == 1
+    told, measured = found["accuracy"]
+    assert told == pytest.approx(100 * measured, abs=0.01)
+    assert told > 60
