@@ -49,10 +49,17 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
         "ValidationException",
         "my-own",
     ),
-    "pipe mode": (
-        {"AlgorithmSpecification": {"TrainingImage": SKLEARN, "TrainingInputMode": "Pipe"}},
+    "hosts without a network": (
+        {
+            "EnableNetworkIsolation": True,
+            "ResourceConfig": {
+                "InstanceType": "ml.m5.large",
+                "InstanceCount": 2,
+                "VolumeSizeInGB": 1,
+            },
+        },
         "ValidationException",
-        "TrainingInputMode is 'Pipe'",
+        "EnableNetworkIsolation is True",
     ),
     "a channel twice": (
         {"InputDataConfig": [channel("a", f"s3://{BUCKET}/code"), channel("a", "s3://b/c")]},
