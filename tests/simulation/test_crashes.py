@@ -1,10 +1,14 @@
 """A crash at every effect of the scenarios, then random histories; planted faults are caught."""
 
+import multiprocessing
+import os
 import random
 import secrets
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,33 +47,55 @@ def _fresh(folder: Path, name: object) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def workers() -> Iterator[ProcessPoolExecutor]:
+    """A process a core: a history is all computing, and none knows of another."""
+    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("fork")) as pool:
+        yield pool
+
+
+def _crash_at(name: str, when: str, folder: Path, number: int) -> tuple[int, Any]:
+    """How many crashes there were, and the final state."""
+    crashing = Effects(**{when: frozenset({number})})
+    got = run(name, _fresh(folder, number), crashing)
+    return crashing.crashes, got.final
+
+
 @pytest.mark.parametrize("name", SCENARIOS)
 @pytest.mark.parametrize("when", ["crash_before", "crash_after"])
-def test_a_crash_at_any_effect_changes_nothing(name: str, when: str, folder: Path) -> None:
+def test_a_crash_at_any_effect_changes_nothing(
+    name: str, when: str, folder: Path, workers: ProcessPoolExecutor
+) -> None:
     effects = Effects()
     wanted = run(name, _fresh(folder, "calm"), effects).final
     # Tuning jobs have many effects: every other one crashes before it, the rest after it.
     every = 2 if name.startswith("tune_") else 1
-    for number in range(int(when == "crash_after") if every > 1 else 0, effects.count, every):
-        crashing = Effects(**{when: frozenset({number})})
-        got = run(name, _fresh(folder, number), crashing)
-        assert crashing.crashes == 1
-        assert got.final == wanted, f"{when} {number}"
+    first = int(when == "crash_after") if every > 1 else 0
+    numbers = range(first, effects.count, every)
+    crash = partial(_crash_at, name, when, folder)
+    for number, (crashes, final) in zip(numbers, workers.map(crash, numbers), strict=True):
+        assert crashes == 1, f"{when} {number}"
+        assert final == wanted, f"{when} {number}"
+
+
+def _history(folder: Path, seed: int) -> int:
+    """One random history; how many crashes it had."""
+    chooser = random.Random(seed)
+    effects = Effects(chance=chooser.choice([0.02, 0.1, 0.25]), seed=seed)
+    name = chooser.choice(SHORT) if seed % 16 else LONG[seed // 16 % len(LONG)]
+    try:
+        run(name, _fresh(folder, seed), effects)
+    except AssertionError as error:
+        raise AssertionError(f"seed {seed}, scenario {name}: {error}") from error
+    return effects.crashes
 
 
 @pytest.mark.parametrize("block", range(10))
-def test_random_histories_break_no_invariant(block: int, folder: Path) -> None:
-    crashes = 0
-    for seed in range(block * HISTORIES // 10, (block + 1) * HISTORIES // 10):
-        chooser = random.Random(seed)
-        effects = Effects(chance=chooser.choice([0.02, 0.1, 0.25]), seed=seed)
-        name = chooser.choice(SHORT) if seed % 16 else LONG[seed // 16 % len(LONG)]
-        try:
-            run(name, _fresh(folder, seed), effects)
-        except AssertionError as error:
-            raise AssertionError(f"seed {seed}, scenario {name}: {error}") from error
-        crashes += effects.crashes
-    assert crashes > 0
+def test_random_histories_break_no_invariant(
+    block: int, folder: Path, workers: ProcessPoolExecutor
+) -> None:
+    seeds = range(block * HISTORIES // 10, (block + 1) * HISTORIES // 10)
+    assert sum(workers.map(partial(_history, folder), seeds)) > 0
 
 
 def test_a_lost_unit_is_reported_and_not_started_again(folder: Path) -> None:
