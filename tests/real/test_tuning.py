@@ -85,7 +85,12 @@ def test_a_grid_tries_every_point_once(server: Server) -> None:
 def test_hyperband_pauses_trials_and_lets_the_best_go_on(server: Server) -> None:
     strategy = {"HyperbandStrategyConfig": {"MinResource": 1, "MaxResource": 27}}
     made = config("Hyperband", 9, 1, ParameterRanges=ONE_RANGE, StrategyConfig=strategy)
-    request = definition(server, EPOCHS, CheckpointConfig={"S3Uri": f"s3://{BUCKET}/paused"})
+    request = definition(
+        server,
+        EPOCHS,
+        static={"pause": "0.1"},
+        CheckpointConfig={"S3Uri": f"s3://{BUCKET}/paused"},
+    )
     found = tune(server, "paused", made, TrainingJobDefinition=request)
     assert found["HyperParameterTuningJobStatus"] == "Completed", found.get("FailureReason")
     names = [trial["TrainingJobName"] for trial in trials(server, "paused")]
@@ -96,11 +101,13 @@ def test_hyperband_pauses_trials_and_lets_the_best_go_on(server: Server) -> None
     best = found["BestTrainingJob"]["TrainingJobName"]
     seen = [int(line.split()[1].rstrip(":")) for line in epochs[best]]
     assert seen[-1] == 27
-    assert len(seen) - len(set(seen)) <= 6, "a paused trial went on from its checkpoint"
-    steps = _steps(server, best)
-    assert "Interrupted" in steps
-    assert "Restarting" in steps
-    assert steps[-1] == "Completed"
+    steps = {name: _steps(server, name) for name in names}
+    gone_on = [name for name in names if "Restarting" in steps[name]]
+    assert gone_on, steps
+    for name in gone_on:
+        numbers = [int(line.split()[1].rstrip(":")) for line in epochs[name]]
+        # What was computed between the last checkpoint and the pause may be computed again.
+        assert len(numbers) - len(set(numbers)) <= 3 * steps[name].count("Restarting"), name
 
 
 def test_hyperband_without_checkpoints_stops_trials_at_the_rungs(server: Server) -> None:
