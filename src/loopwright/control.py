@@ -138,6 +138,7 @@ class ControlPlane:
         self._metrics = Metrics(self.database)
         self._taken: dict[str, int] = {}
         self._checkpoints = CheckpointSync(home, self.objects)
+        self.backend.before_stop = self._checkpoints.before_stop
         self._stopping = threading.Event()
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="call")
         self._threads: list[threading.Thread] = []

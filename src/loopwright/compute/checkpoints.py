@@ -144,12 +144,14 @@ class CheckpointSync:
         self._restless: dict[tuple[str, str], float] = {}
         self._alive: dict[str, set[int]] = {}
         self._ended_ns: dict[str, int] = {}
+        self._lock = threading.Lock()
 
     def round(self, watched: Sequence[Watched]) -> None:
         """Publish what became complete. A fault of one job is no fault of the next."""
         for job in watched:
             try:
-                self._look(job)
+                with self._lock:
+                    self._look(job)
             except OSError:
                 LOG.exception("checkpoints of %s could not be published", job.units[0])
         live = {job.units[0] for job in watched}
@@ -157,6 +159,25 @@ class CheckpointSync:
         self._restless = {k: at for k, at in self._restless.items() if k[0] in live}
         self._alive = {key: seen for key, seen in self._alive.items() if key in live}
         self._ended_ns = {key: at for key, at in self._ended_ns.items() if key in live}
+
+    def before_stop(self, unit_id: str) -> None:
+        """Publish the checkpoint of a unit that is about to be told to end.
+
+        What it has written in place until then would not count after its end. A job of several
+        hosts is left to the rounds: its checkpoints are whole only over all hosts.
+        """
+        program = unit_folder(self._home, unit_id).read("program.json") or {}
+        kept = program.get("checkpoints")
+        if not kept or len(program.get("hosts", ())) > 1:
+            return
+        job = Watched((unit_id,), kept["folder"], kept["uri"])
+        try:
+            with self._lock:
+                self._look(job)
+                time.sleep(SHORT_S)
+                self._look(job)
+        except OSError:
+            LOG.exception("the checkpoint of %s could not be published before its stop", unit_id)
 
     def _look(self, job: Watched) -> None:
         key = job.units[0]

@@ -77,6 +77,8 @@ class ProcessBackend:
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="stage")
         self._probes = ThreadPoolExecutor(4, thread_name_prefix="probe")
         self._points = PointReader()
+        self.before_stop: Callable[[str], None] = lambda unit_id: None
+        """Called once before a running unit is told to end."""
         self._preparing: set[str] = set()
         self._ready: dict[str, tuple[bool, float]] = {}
         self._probing: set[str] = set()
@@ -119,6 +121,8 @@ class ProcessBackend:
         """Ask the shim to stop the unit; repeatable. A notice lies there before the signal."""
         folder = unit_folder(self._home, unit_id)
         if folder.path.is_dir() and folder.read("stop.json") is None:
+            if folder.is_alive():
+                self.before_stop(unit_id)
             if notice and folder.base.is_dir():
                 self._give_notice(folder, grace_s, notice)
             folder.write("stop.json", {"grace_s": grace_s})
