@@ -7,14 +7,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-
-from loopwright.commands.output import CommandError, client, say, say_json, server_state
+from loopwright.commands.output import (
+    CommandError,
+    client,
+    read_request,
+    say,
+    say_json,
+    server_state,
+)
 from loopwright.compute.limits import machine_cpus, machine_memory_bytes
 from loopwright.contract.instances import Machine
 from loopwright.training.choose import DryRun, batch_of, choose, dry_request
-from loopwright.wire.services import operation
-from loopwright.wire.validate import validate
 
 OVER: Final = ("Completed", "Failed", "Stopped")
 ASK_S: Final = 0.5
@@ -24,15 +27,7 @@ BATCHES: Final = (2, 8)
 
 def advise_distribution(arguments: argparse.Namespace) -> int:
     """Run the job in short on one host, measure it, and say what that means."""
-    try:
-        request = orjson.loads(Path(arguments.request).read_bytes())
-    except FileNotFoundError:
-        raise CommandError(f"There is no file {arguments.request}.") from None
-    except orjson.JSONDecodeError as error:
-        raise CommandError(f"{arguments.request} is no JSON: {error}.") from None
-    if not isinstance(request, dict):
-        raise CommandError(f"{arguments.request} must hold one JSON object: the request.")
-    validate(operation("sagemaker", "CreateTrainingJob"), request)
+    request = read_request(arguments.request, "CreateTrainingJob")
     if arguments.seconds < 1:
         raise CommandError(f"--seconds is {arguments.seconds}; it must be at least 1.")
     server_state(arguments.home)

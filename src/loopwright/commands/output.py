@@ -14,7 +14,8 @@ from rich.table import Table
 
 from loopwright.keys import KeyFile
 from loopwright.server import is_process
-from loopwright.wire.services import OWN_MODELS
+from loopwright.wire.services import OWN_MODELS, operation
+from loopwright.wire.validate import validate
 
 
 class CommandError(Exception):
@@ -42,6 +43,25 @@ def say_table(title: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -
     for row in rows:
         table.add_row(*row)
     Console().print(table)
+
+
+def read_request(path: str, name: str) -> dict[str, Any]:
+    """A request of an operation of SageMaker, from a JSON file.
+
+    Raises:
+        CommandError: no such file, or it holds something else.
+        ApiError: `ValidationException`, the request breaks a constraint of the operation.
+    """
+    try:
+        request = orjson.loads(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise CommandError(f"There is no file {path}.") from None
+    except orjson.JSONDecodeError as error:
+        raise CommandError(f"{path} is no JSON: {error}.") from None
+    if not isinstance(request, dict):
+        raise CommandError(f"{path} must hold one JSON object: the request.")
+    validate(operation("sagemaker", name), request)
+    return request
 
 
 def moment(seconds: float | datetime | None) -> str:

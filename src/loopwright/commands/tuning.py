@@ -3,19 +3,15 @@
 import argparse
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
-import orjson
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from loopwright.commands.output import CommandError, client, moment, say, say_json
+from loopwright.commands.output import client, moment, read_request, say, say_json
 from loopwright.tuning.advice import advise
-from loopwright.wire.services import operation
-from loopwright.wire.validate import validate
 
 FINISHED: Final = ("Completed", "Failed", "Stopped")
 REFRESH_S: Final = 1.0
@@ -25,15 +21,7 @@ BAR: Final = 60
 
 def advise_tuning(arguments: argparse.Namespace) -> int:
     """Advice on a request of CreateHyperParameterTuningJob in a JSON file."""
-    try:
-        request = orjson.loads(Path(arguments.request).read_bytes())
-    except FileNotFoundError:
-        raise CommandError(f"There is no file {arguments.request}.") from None
-    except orjson.JSONDecodeError as error:
-        raise CommandError(f"{arguments.request} is no JSON: {error}.") from None
-    if not isinstance(request, dict):
-        raise CommandError(f"{arguments.request} must hold one JSON object: the request.")
-    validate(operation("sagemaker", "CreateHyperParameterTuningJob"), request)
+    request = read_request(arguments.request, "CreateHyperParameterTuningJob")
     found = advise(request)
     if arguments.json:
         say_json({"advice": found})
