@@ -196,6 +196,7 @@ def test_updates_under_load_lose_no_request(server: Server) -> None:
     for thread in threads:
         thread.start()
     try:
+        await_that(lambda: True if seen else None, "the first answer")
         sagemaker.update_endpoint(EndpointName="updated", EndpointConfigName="updated-two")
         found = server.endpoint("updated")
         assert found["EndpointConfigName"] == "updated-two"
