@@ -1,0 +1,66 @@
+"""Weights and instance counts of a serving endpoint, changed in place.
+
+One function serves `UpdateEndpointWeightsAndCapacities` and Application Auto Scaling, so that a
+change by either meets the same rules.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from loopwright.kernel.kinds import DELETING
+from loopwright.kernel.records import Record
+from loopwright.wire.errors import validation
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a variant shall have; None leaves it as it is."""
+
+    weight: float | None = None
+    count: int | None = None
+
+
+def in_service(record: Record) -> None:
+    """Refuse to change an endpoint that is not in service.
+
+    Raises:
+        ApiError: `ValidationException`, with the state that it is in.
+    """
+    state = record.status["EndpointStatus"]
+    if record.status.get(DELETING) or state != "InService":
+        raise validation(
+            f"Cannot update endpoint {record.arn}: it is {state}; wait until it is InService."
+        )
+
+
+def with_changes(record: Record, changes: Mapping[str, Change]) -> dict[str, Any]:
+    """The status of an endpoint whose variants, by name, shall have these weights and counts.
+
+    Raises:
+        ApiError: it is not in service, has no such variant, or no weight would be above 0.
+    """
+    in_service(record)
+    fleet = dict(record.status["Fleet"])
+    names = {variant["name"] for variant in fleet["variants"]}
+    for name in changes:
+        if name not in names:
+            raise validation(
+                f"Endpoint {record.name} has no variant {name!r}; it has "
+                f"{', '.join(sorted(names))}."
+            )
+    fleet["variants"] = [
+        _changed(variant, changes.get(variant["name"], Change())) for variant in fleet["variants"]
+    ]
+    if sum(variant["weight"] for variant in fleet["variants"]) <= 0:
+        raise validation("The sum of the variants' weights must be above 0.")
+    return {**record.status, "EndpointStatus": "Updating", "Fleet": fleet}
+
+
+def _changed(variant: Mapping[str, Any], change: Change) -> dict[str, Any]:
+    changed = dict(variant)
+    if change.weight is not None:
+        changed["weight"] = change.weight
+    if change.count is not None:
+        changed["count"] = change.count
+    return changed
