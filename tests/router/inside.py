@@ -17,8 +17,10 @@ from botocore.credentials import Credentials
 
 from loopwright.router.client import Client, Door
 from loopwright.router.invoke import Invoker
+from loopwright.router.journal import Journal
 from loopwright.router.routes import Instance, Routes, route_file
 from loopwright.router.upstream import Pool
+from loopwright.router.watch import Watch
 
 KEY = ("AKIDEXAMPLE", "secret")
 SECONDS = 10.0
@@ -112,7 +114,9 @@ class Gateway:
         (folder / "routes").mkdir()
         self.pool = Pool(loop)
         self.routes = Routes(folder / "routes")
-        invoker = Invoker(self.routes, dict([KEY]), self.pool, "123456789012")
+        self.folder = folder
+        watch = Watch(self.pool, Journal(folder, loop))
+        invoker = Invoker(self.routes, dict([KEY]), self.pool, watch, "123456789012")
         self.door = Door(loop, invoker, str(folder / "control.sock"))
 
     async def start(self) -> None:

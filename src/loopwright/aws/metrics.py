@@ -245,7 +245,7 @@ def _take_tally(connection: sa.Connection, told: list[Any]) -> None:
     ]
     for dimensions in (pair, [*pair, {"Name": "EndpointConfigName", "Value": config}]):
         for name, (count, total, least, most) in points.items():
-            unit = "Microseconds" if name == "ModelLatency" else "None"
+            unit = "Microseconds" if name.endswith("Latency") else "None"
             metric = _metric_id(connection, region, "AWS/SageMaker", name, dimensions, unit)
             values = {"count": count, "sum": total, "minimum": least, "maximum": most}
             connection.execute(sa.insert(POINTS).values(metric=metric, at=at, **values))

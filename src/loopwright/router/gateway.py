@@ -22,9 +22,11 @@ import uvloop
 from loopwright.keys import KeyFile
 from loopwright.router.client import Client, Door
 from loopwright.router.invoke import Invoker
+from loopwright.router.journal import Journal
 from loopwright.router.routes import Routes
 from loopwright.router.tallies import Tallies
 from loopwright.router.upstream import Pool
+from loopwright.router.watch import Watch
 
 REFRESH_S: Final = 0.1
 ALONE_S: Final = 120.0
@@ -46,7 +48,9 @@ class Gateway:
         self.tallies = Tallies(home / "run")
         self.routes = Routes(home / "routes", self.tallies)
         self.pool = Pool(self.loop)
-        self.invoker = Invoker(self.routes, self._keys.read(), self.pool, account)
+        self._journal = Journal(home, self.loop)
+        watch = Watch(self.pool, self._journal)
+        self.invoker = Invoker(self.routes, self._keys.read(), self.pool, watch, account)
         self.door = Door(self.loop, self.invoker, self.control)
         self._alone_since = time.monotonic()
 
@@ -79,6 +83,7 @@ class Gateway:
         deadline = time.monotonic() + DRAIN_S
         while any(not client.idle for client in self.door.clients) and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
+        self._journal.flush()
         self._flush(last=True)
         (self.home / "run" / "gateway.json").unlink(missing_ok=True)
 
@@ -97,7 +102,7 @@ class Gateway:
                     {
                         instance.address
                         for route in self.routes._routes.values()
-                        for variant in route.variants
+                        for variant in (*route.variants, *(s.variant for s in route.shadows))
                         for instance in variant.instances
                     }
                 )

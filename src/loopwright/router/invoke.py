@@ -12,22 +12,25 @@ import asyncio
 import sys
 import time
 from collections.abc import Mapping
+from email.utils import formatdate
 from functools import lru_cache
 from time import perf_counter
 from typing import ClassVar, Final, Protocol
 from urllib.parse import unquote
+from uuid import uuid4
 
 from loopwright.router.answers import error_response, model_error, streamed, success
 from loopwright.router.heads import Body, Head
-from loopwright.router.routes import Instance, Route, Routes, Variant
+from loopwright.router.routes import Instance, Route, Routes, Variant, position
+from loopwright.router.tries import NoInstance, Tries
 from loopwright.router.upstream import (
     Broken,
     Connection,
     Late,
     NeverAccepted,
-    NotListening,
     Pool,
 )
+from loopwright.router.watch import Watch
 from loopwright.wire.errors import ApiError
 from loopwright.wire.sigv4 import SignatureError, verify
 
@@ -39,6 +42,9 @@ CUSTOM_ATTRIBUTES: Final = "x-amzn-sagemaker-custom-attributes"
 CUSTOM_ATTRIBUTES_MAX: Final = 1024
 INFERENCE_ID: Final = "x-amzn-sagemaker-inference-id"
 TARGET_VARIANT: Final = "x-amzn-sagemaker-target-variant"
+SESSION_ID: Final = "x-amzn-sagemaker-session-id"
+NEW_SESSION: Final = "NEW_SESSION"
+SESSION_S: Final = 86_400
 REFUSED: Final = (
     ("x-amzn-sagemaker-target-model", "TargetModel", "the endpoint serves one model"),
     ("x-amzn-sagemaker-target-container-hostname", "TargetContainerHostname",
@@ -47,13 +53,8 @@ REFUSED: Final = (
      "inference components are not served"),
     ("x-amzn-sagemaker-enable-explanations", "EnableExplanations",
      "the endpoint has no explainer"),
-    ("x-amzn-sagemaker-session-id", "SessionId", "stateful sessions are not served"),
 )  # fmt: skip
 REFUSED_NAMES: Final = frozenset(header for header, _, _ in REFUSED)
-
-
-class NoInstance(ApiError):
-    """No instance took the request, so it is safe to ask again."""
 
 
 class Asker(Protocol):
@@ -70,6 +71,11 @@ class Exchange:
         wire: The answer's bytes, None until there are some.
         began: When it was sent to a model server, by `perf_counter`.
         due: The loop's time at which the model's time is over.
+        arrived: When it was whole, by `perf_counter`.
+        session: The id of its session, if it has one.
+        opened: Whether the session begins with it.
+        place: Where its user stands on the line of all weights, if users are told apart.
+        free: Whether its variant was chosen by weights alone.
     """
 
     __slots__ = (
@@ -80,12 +86,17 @@ class Exchange:
         "_route",
         "_task",
         "_variant",
+        "arrived",
         "began",
         "body",
         "due",
+        "free",
         "headers",
+        "opened",
         "path",
+        "place",
         "query",
+        "session",
         "wire",
     )
     method: ClassVar[str] = "POST"
@@ -98,9 +109,30 @@ class Exchange:
         self.query = query
         self.headers = headers
         self.body = body
+        self.arrived = perf_counter()
+        self.began = self.arrived
+        self.session: str | None = None
+        self.opened = False
+        self.place: float | None = None
+        self.free = True
         self.wire: bytes | None = None
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def inference_id(self) -> str:
+        """As the caller gave it, or empty."""
+        return self.headers.get(INFERENCE_ID, "")
+
+    @property
+    def attributes(self) -> str:
+        """The custom attributes, or empty."""
+        return self.headers.get(CUSTOM_ATTRIBUTES, "")
+
+    @property
+    def content_type(self) -> str:
+        """Of the request, or empty."""
+        return self.headers.get("content-type", "")
 
     def finish(self, wire: bytes) -> None:
         """This is the answer."""
@@ -115,14 +147,6 @@ class Exchange:
             self._instance.outstanding -= 1
             self._connection.leave()
             self._connection = None
-
-    def meant_for(self, variant: Variant) -> None:
-        """A task asks this variant."""
-        self._variant = variant
-
-    def lost(self) -> None:
-        """No instance of the variant answered, and none will be asked again."""
-        self._variant.tally.failed()
 
     def go_on(self, task: "asyncio.Task[None]") -> None:
         """A task takes care of this exchange from now on."""
@@ -148,86 +172,18 @@ class Exchange:
         """The model server's answer to what `send` sent."""
         self._instance.outstanding -= 1
         self._connection = None
-        try:
-            self.finish(response(self, self._route, self._variant, head, body))
-        except ApiError as error:
-            self.finish(error_response(error))
+        self._invoker.conclude(self, self._route, self._variant, head, body)
 
     def failed(self, error: Exception) -> None:
         """No answer to what `send` sent."""
         self._instance.outstanding -= 1
         self._connection = None
         if isinstance(error, Late):
-            self._variant.tally.failed()
+            self._invoker.lost(self, self._route, self._variant)
             self.finish(error_response(_late(self._route)))
             return
-        self._invoker.resume(self, self._route, Tries(self._variant, self._instance, error))
-
-
-class Tries:
-    """What a request has met so far at the instances of a variant."""
-
-    def __init__(
-        self, variant: Variant, instance: Instance | None = None, error: Exception | None = None
-    ) -> None:
-        self._variant = variant
-        self._first = (instance, error)
-        self._tried: set[str] = set()
-        self._broken = 0
-        self._lost = False
-
-    @property
-    def variant(self) -> Variant:
-        """The variant."""
-        return self._variant
-
-    def begin(self) -> None:
-        """Take into account what happened on the short way.
-
-        Raises:
-            Broken: as `failed`.
-        """
-        instance, error = self._first
-        self._first = (None, None)
-        if instance is not None and error is not None:
-            self.failed(instance, error)
-
-    def next(self) -> Instance:
-        """The instance to ask.
-
-        Raises:
-            NoInstance: all have been asked and none took the request.
-            Broken: the same, but one may have had it.
-        """
-        instance = self._variant.choose(frozenset(self._tried))
-        if instance is not None:
-            return instance
-        if self._lost:
-            raise Broken("the model server ended while it had the request")
-        raise NoInstance(
-            "ServiceUnavailable",
-            f"No instance of variant {self._variant.name} is ready; try again shortly.",
-            503,
-        )
-
-    def failed(self, instance: Instance, error: Exception) -> None:
-        """Ask on, unless the request must not be sent again.
-
-        Raises:
-            Broken: it must not.
-        """
-        if isinstance(error, NotListening):
-            self._tried.add(instance.unit_id)
-        elif isinstance(error, NeverAccepted):
-            # Only the kept connection may be stale; the instance itself may be well.
-            self._lost = True
-        else:
-            # No byte came back: another instance may compute the answer, once.
-            self._broken += 1
-            self._tried.add(instance.unit_id)
-            alone = len(self._variant.instances) == 1
-            if self._broken > 1 or alone or not isinstance(error, Broken) or not error.silent:
-                raise error
+        tries = self._invoker.tries(self, self._route, self._variant, (self._instance, error))
+        self._invoker.resume(self, self._route, tries)
 
 
 class Waiter:
@@ -250,11 +206,14 @@ class Waiter:
 class Invoker:
     """Answers invocations. Belongs to one event loop."""
 
-    def __init__(self, routes: Routes, keys: Mapping[str, str], pool: Pool, account: str) -> None:
+    def __init__(
+        self, routes: Routes, keys: Mapping[str, str], pool: Pool, watch: Watch, account: str
+    ) -> None:
         self.account = account
         self.routes = routes
         self.keys = keys
         self.pool = pool
+        self.watch = watch
         self.loop = pool.loop
 
     def begin(self, exchange: Exchange) -> None:
@@ -273,8 +232,8 @@ class Invoker:
 
     def _shortly(self, exchange: Exchange, route: Route) -> bool:
         """Send on a kept connection; False if there is none."""
-        variant = _variant(exchange.headers, route)
-        instance = variant.choose()
+        variant = _variant(exchange, route)
+        instance = variant.choose(session=exchange.session)
         if instance is None:
             return False
         connection = self.pool.kept(instance.address)
@@ -287,6 +246,45 @@ class Invoker:
         """The short way failed: go on by a task, with what was met."""
         exchange.go_on(self.loop.create_task(self._slowly(exchange, route.region, route, tries)))
 
+    def tries(
+        self,
+        exchange: Exchange,
+        route: Route,
+        variant: Variant,
+        first: tuple[Instance, Exception] | None = None,
+    ) -> Tries:
+        """The instances to ask, beginning with the variant's; `first` was asked already."""
+        return Tries(
+            lambda broken: self.lost(exchange, route, broken), exchange, route, variant, first
+        )
+
+    def conclude(
+        self, exchange: Exchange, route: Route, variant: Variant, head: Head, body: bytes
+    ) -> None:
+        """Give the client the answer of a model server, and do what else follows from it."""
+        try:
+            wire = response(exchange, route, variant, head, body)
+        except ApiError as error:
+            wire = error_response(error)
+        if exchange.opened:
+            wire = _with_session(wire, exchange.session or "")
+        if route.plain:
+            exchange.finish(wire)
+        else:
+            self.watch.answered(
+                exchange,
+                lambda: head_of(exchange),
+                route,
+                variant,
+                (head, body),
+                lambda: exchange.finish(wire),
+            )
+
+    def lost(self, exchange: Exchange, route: Route, variant: Variant) -> None:
+        """A variant had a request and will never answer it."""
+        variant.tally.failed()
+        self.watch.unanswered(exchange, route, variant)
+
     async def _slowly(
         self,
         exchange: Exchange,
@@ -297,12 +295,13 @@ class Invoker:
         try:
             if route is None:
                 route = await self._route(exchange, region)
-            wire = await self._patiently(exchange, route, tries)
+            answer = await self._patiently(exchange, route, tries)
         except ApiError as error:
-            wire = error_response(error)
+            exchange.finish(error_response(error))
         except Exception as error:  # noqa: BLE001  # the log has it, the client its due answer
-            wire = internal(error)
-        exchange.finish(wire)
+            exchange.finish(internal(error))
+        else:
+            self.conclude(exchange, *answer)
 
     async def _route(self, exchange: Exchange, region: str) -> Route:
         name = endpoint_of(exchange.path)
@@ -321,12 +320,18 @@ class Invoker:
             )
         return route
 
-    async def _patiently(self, exchange: Exchange, route: Route, tries: Tries | None) -> bytes:
+    async def _patiently(
+        self, exchange: Exchange, route: Route, tries: Tries | None
+    ) -> tuple[Route, Variant, Head, bytes]:
         """Invoke; when the instances have just changed, ask those of the new route once more."""
         deadline = time.monotonic() + ROUTE_WAIT_S
         while True:
+            if tries is None:
+                tries = self.tries(exchange, route, _variant(exchange, route))
+                exchange.began = perf_counter()
+                exchange.due = self.loop.time() + MODEL_TIME_S
             try:
-                return await self._invoke(exchange, route, tries)
+                return (route, *await self._invoke(exchange, route, tries))
             except NoInstance:
                 if time.monotonic() > deadline:
                     raise
@@ -336,7 +341,7 @@ class Invoker:
             except Broken as error:
                 changed = await self._changed(route) if error.silent else None
                 if changed is None or time.monotonic() > deadline + ROUTE_WAIT_S:
-                    exchange.lost()
+                    self.lost(exchange, route, tries.variant)
                     raise model_error(route, 0, f"Worker died: {error}.") from None
                 route = changed
             tries = None
@@ -353,19 +358,16 @@ class Invoker:
             await asyncio.sleep(0.02)
         return None
 
-    async def _invoke(self, exchange: Exchange, route: Route, tries: Tries | None) -> bytes:
-        if tries is None:
-            tries = Tries(_variant(exchange.headers, route))
-            exchange.began = perf_counter()
-            exchange.due = self.loop.time() + MODEL_TIME_S
-        exchange.meant_for(tries.variant)
+    async def _invoke(
+        self, exchange: Exchange, route: Route, tries: Tries
+    ) -> tuple[Variant, Head, bytes]:
         try:
             async with asyncio.timeout_at(exchange.due):
                 head, body = await self._ask(exchange, tries)
         except TimeoutError:
-            tries.variant.tally.failed()
+            self.lost(exchange, route, tries.variant)
             raise _late(route) from None
-        return response(exchange, route, tries.variant, head, body)
+        return tries.variant, head, body
 
     async def _ask(self, exchange: Exchange, tries: Tries) -> tuple[Head, bytes]:
         """Ask one instance; another one while none has taken the request."""
@@ -388,12 +390,13 @@ class Invoker:
                 instance.outstanding -= 1
 
 
-def _variant(headers: Mapping[str, str], route: Route) -> Variant:
+def _variant(exchange: Exchange, route: Route) -> Variant:
     """The variant that shall answer.
 
     Raises:
         ApiError: the request asks for what is not served.
     """
+    headers = exchange.headers
     if not REFUSED_NAMES.isdisjoint(headers):
         for header, member, why in REFUSED:
             if header in headers:
@@ -406,7 +409,52 @@ def _variant(headers: Mapping[str, str], route: Route) -> Variant:
             "ValidationError",
             f"CustomAttributes must be at most {CUSTOM_ATTRIBUTES_MAX} ASCII characters.",
         )
-    return route.choose(headers.get(TARGET_VARIANT))
+    target = headers.get(TARGET_VARIANT)
+    if target is not None:
+        exchange.free = False
+    if SESSION_ID in headers or route.sticky or route.groups:
+        return _users_variant(exchange, route, target, attributes or "")
+    return route.choose(target)
+
+
+def _users_variant(
+    exchange: Exchange, route: Route, target: str | None, attributes: str
+) -> Variant:
+    """The variant of a user, who is known by a custom attribute or a session.
+
+    A user stays at one place of the line of all weights, so a growing canary keeps those whom it
+    has, and the others stay where they are.
+    """
+    session = exchange.headers.get(SESSION_ID)
+    if session == NEW_SESSION and not exchange.opened:
+        exchange.session, exchange.opened = str(uuid4()), True
+    elif session is not None and not exchange.opened:
+        exchange.session = session
+    told = fields_of(attributes)
+    if target is None:
+        for group in route.groups:
+            named = any(variant.name == group.variant for variant in route.variants)
+            if named and told.get(group.attribute) in group.values:
+                target, exchange.free = group.variant, False
+                break
+    user = told.get(route.sticky) or exchange.session
+    if user is not None:
+        exchange.place = position(f"{route.endpoint}/{user}")
+    return route.choose(target, exchange.place)
+
+
+def fields_of(attributes: str) -> dict[str, str]:
+    """Custom attributes written as `name=value`, parted by commas or semicolons; others are no
+    fields."""
+    pairs = (item.partition("=") for item in attributes.replace(";", ",").split(","))
+    return {name.strip(): value.strip() for name, sign, value in pairs if sign}
+
+
+def _with_session(wire: bytes, session: str) -> bytes:
+    """The answer that tells the id of a session that began with it."""
+    expires = formatdate(time.time() + SESSION_S, usegmt=True)
+    line = f"\r\nX-Amzn-SageMaker-New-Session-Id: {session}; Expires={expires}\r\n".encode()
+    return wire.replace(b"\r\n", line, 1)
 
 
 def response(exchange: Exchange, route: Route, variant: Variant, head: Head, body: bytes) -> bytes:
@@ -415,7 +463,8 @@ def response(exchange: Exchange, route: Route, variant: Variant, head: Head, bod
     Raises:
         ApiError: the model server answered with an error.
     """
-    variant.tally.answered(head.status, perf_counter() - exchange.began)
+    began = exchange.began
+    variant.tally.answered(head.status, perf_counter() - began, began - exchange.arrived)
     if head.status >= 400:
         raise model_error(route, head.status, body.decode("utf-8", "replace"))
     if exchange.path.endswith(STREAM_SUFFIX):
@@ -435,6 +484,8 @@ def head_of(exchange: Exchange) -> bytes:
         start += f"X-Amzn-SageMaker-Custom-Attributes: {attributes}\r\n".encode("latin-1")
     if inference is not None:
         start += f"X-Amzn-SageMaker-Inference-Id: {inference}\r\n".encode("latin-1")
+    if exchange.session is not None:
+        start += f"X-Amzn-SageMaker-Session-Id: {exchange.session}\r\n".encode("latin-1")
     return b"%bContent-Length: %d\r\n\r\n" % (start, len(exchange.body))
 
 

@@ -4,12 +4,15 @@ The gateway reads files and nothing else, so it serves while the control plane i
 its own restart. A file is replaced by rename; the folder's own time says when to look again.
 """
 
+import hashlib
 import random
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 import orjson
@@ -31,21 +34,33 @@ class Instance:
 
 @dataclass(frozen=True)
 class Variant:
-    """A production variant: its share of the traffic is `weight` over the sum of weights."""
+    """A production variant: its share of the traffic is `weight` over the sum of weights.
+
+    While an endpoint is updated, a variant may be there twice: with its old configuration and
+    with the new one.
+    """
 
     name: str
     weight: float
     least_outstanding: bool
     instances: tuple[Instance, ...]
+    config: str = ""
     tally: Tally = field(default_factory=Tally, compare=False)
 
-    def choose(self, avoid: frozenset[str] = frozenset()) -> Instance | None:
-        """An instance by the variant's routing strategy, none of `avoid`; None when all are out."""
+    def choose(
+        self, avoid: frozenset[str] = frozenset(), session: str | None = None
+    ) -> Instance | None:
+        """An instance by the variant's routing strategy, none of `avoid`; None when all are out.
+
+        A session stays with its instance while that is there (rendezvous hashing).
+        """
         free = [item for item in self.instances if item.unit_id not in avoid]
         if not free:
             return None
         if len(free) == 1:
             return free[0]
+        if session is not None:
+            return max(free, key=lambda item: position(f"{session}@{item.unit_id}"))
         if self.least_outstanding:
             least = min(item.outstanding for item in free)
             free = [item for item in free if item.outstanding == least]
@@ -53,64 +68,168 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class Shadow:
+    """A variant that gets copies of `share` of the requests to the production variant `of`."""
+
+    of: str
+    share: float
+    variant: Variant
+
+
+@dataclass(frozen=True)
+class Capture:
+    """`DataCaptureConfig` of an endpoint in service.
+
+    Attributes:
+        share: Of the requests that are captured, 0 to 1.
+        requests, answers: Whether these are kept.
+        told: What the control plane needs to know, as JSON: see `hosting.plan`.
+    """
+
+    share: float
+    requests: bool
+    answers: bool
+    told: orjson.Fragment
+
+
+@dataclass(frozen=True)
+class Group:
+    """Users whose attribute has one of the values go to one variant."""
+
+    attribute: str
+    values: frozenset[str]
+    variant: str
+
+
+@dataclass(frozen=True)
 class Route:
-    """Where the requests of an endpoint go."""
+    """Where the requests of an endpoint go.
+
+    Attributes:
+        variants: With weights; `totals` are their sums up to each one.
+        sticky: The custom attribute by which users keep their variant; empty: the session only.
+        observed: Whether each request is told to the control plane.
+        plain: Whether nothing but a variant is to be found for a request.
+    """
 
     endpoint: str
     region: str
     arn: str
     variants: tuple[Variant, ...]
+    totals: tuple[float, ...] = ()
+    shadows: tuple[Shadow, ...] = ()
+    capture: Capture | None = None
+    sticky: str = ""
+    groups: tuple[Group, ...] = ()
+    observed: bool = False
+    plain: bool = True
 
-    def choose(self, target: str | None) -> Variant:
+    def choose(self, target: str | None, at: float | None = None) -> Variant:
         """The variant of a request.
+
+        Args:
+            target: Its name, if the request says so.
+            at: Where on the line of all weights, 0 to 1; None: anywhere.
 
         Raises:
             ApiError: `ValidationError` when `target` names no variant.
         """
         if target is not None:
-            for variant in self.variants:
-                if variant.name == target:
-                    return variant
-            names = ", ".join(variant.name for variant in self.variants)
+            return self._named(target, at)
+        if len(self.variants) == 1:
+            return self.variants[0]
+        point = (random.random() if at is None else at) * self.totals[-1]
+        return self.variants[min(bisect_right(self.totals, point), len(self.variants) - 1)]
+
+    def _named(self, target: str, at: float | None) -> Variant:
+        found = [variant for variant in self.variants if variant.name == target]
+        if not found:
+            names = ", ".join(dict.fromkeys(variant.name for variant in self.variants))
             raise ApiError(
                 "ValidationError",
                 f"Variant {target} not found for endpoint {self.endpoint}; it has {names}.",
             )
-        if len(self.variants) == 1:
-            return self.variants[0]
-        weights = [variant.weight for variant in self.variants]
-        return random.choices(self.variants, weights)[0]
+        if len(found) == 1:
+            return found[0]
+        weights = [variant.weight for variant in found]
+        point = (random.random() if at is None else at) * sum(weights)
+        for variant, weight in zip(found, weights, strict=True):
+            point -= weight
+            if point < 0:
+                return variant
+        return found[-1]
+
+    def propensity(self, variant: Variant) -> float:
+        """The chance, 0 to 1, that a request without a target goes to this variant."""
+        total = self.totals[-1]
+        return variant.weight / total if total > 0 else 0.0
+
+
+def position(key: str) -> float:
+    """Where a key stands between 0 and 1: always the same place, evenly spread over the keys."""
+    digest = hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=7).digest()
+    return int.from_bytes(digest, "big") / 2.0**56
+
+
+Document = Mapping[str, Any]
 
 
 def route_of(
-    document: Mapping[str, object],
+    document: Document,
     known: dict[str, Instance],
     tally_of: Callable[[Key, int], Tally] = lambda key, instances: Tally(),
 ) -> Route:
     """A route from its document; instances already known keep their counts."""
-    variants = []
     region, endpoint = str(document["region"]), str(document["endpoint"])
-    for item in document["variants"]:  # type: ignore[attr-defined]
-        instances = []
-        for entry in item["instances"]:
-            instance = known.get(entry["id"])
-            if instance is None or instance.address != entry["address"]:
-                instance = Instance(entry["id"], entry["address"])
-                known[entry["id"]] = instance
-            instances.append(instance)
-        variants.append(
-            Variant(
-                item["name"],
-                float(item["weight"]),
-                item["strategy"] == "LEAST_OUTSTANDING_REQUESTS",
-                tuple(instances),
-                tally_of(
-                    (region, endpoint, str(document.get("config", "")), item["name"]),
-                    len(instances),
-                ),
-            )
+
+    def read(item: Document) -> Variant:
+        instances = tuple(_instance(entry, known) for entry in item["instances"])
+        config = str(item.get("config") or document.get("config", ""))
+        return Variant(
+            item["name"],
+            float(item["weight"]),
+            item["strategy"] == "LEAST_OUTSTANDING_REQUESTS",
+            instances,
+            config,
+            tally_of((region, endpoint, config, item["name"]), len(instances)),
         )
-    return Route(endpoint, region, str(document["arn"]), tuple(variants))
+
+    variants = tuple(read(item) for item in document["variants"])
+    shadows = tuple(
+        Shadow(item["of"], float(item["share"]), read(item)) for item in document.get("shadows", ())
+    )
+    capture = _capture(document, region, endpoint)
+    groups = tuple(
+        Group(item["attribute"], frozenset(item["values"]), item["variant"])
+        for item in document.get("groups", ())
+    )
+    observed = bool(document.get("observed"))
+    return Route(
+        endpoint, region, str(document["arn"]), variants,
+        tuple(accumulate(variant.weight for variant in variants)),
+        shadows, capture, str(document.get("sticky") or ""), groups, observed,
+        not (shadows or capture or observed),
+    )  # fmt: skip
+
+
+def _instance(entry: Document, known: dict[str, Instance]) -> Instance:
+    instance = known.get(entry["id"])
+    if instance is None or instance.address != entry["address"]:
+        instance = known[entry["id"]] = Instance(entry["id"], entry["address"])
+    return instance
+
+
+def _capture(document: Document, region: str, endpoint: str) -> Capture | None:
+    given = document.get("capture")
+    if not given:
+        return None
+    told = {"region": region, "endpoint": endpoint, **given["told"]}
+    return Capture(
+        float(given["share"]),
+        bool(given["requests"]),
+        bool(given["answers"]),
+        orjson.Fragment(orjson.dumps(told)),
+    )
 
 
 def route_file(folder: Path, key: str) -> Path:
@@ -161,7 +280,7 @@ class Routes:
         live = {
             instance.unit_id
             for route in found.values()
-            for variant in route.variants
+            for variant in (*route.variants, *(item.variant for item in route.shadows))
             for instance in variant.instances
         }
         self._known = {key: value for key, value in self._known.items() if key in live}

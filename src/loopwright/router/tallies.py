@@ -14,6 +14,7 @@ import orjson
 
 FLUSH_S: Final = 1.0
 MICROSECONDS: Final = 1e6
+BUCKETS: Final = 28
 Key = tuple[str, str, str, str]
 
 
@@ -21,28 +22,46 @@ class Tally:
     """Of one variant since the last flush. Belongs to one event loop."""
 
     __slots__ = (
+        "buckets",
         "errors_4",
         "errors_5",
+        "ever",
         "instances",
         "invocations",
         "latencies",
         "least",
         "most",
+        "overhead",
+        "overhead_least",
+        "overhead_most",
         "total",
     )
 
     def __init__(self) -> None:
         self.instances = 1
-        self.clear()
+        # Since the gateway began: latencies by their power of two in microseconds, and the sums
+        # of what is cleared.
+        self.buckets = [0] * BUCKETS
+        self.ever = [0, 0, 0, 0.0]
+        self.clear_now()
 
     def clear(self) -> None:
+        """Begin anew with all but what is counted for ever."""
+        ever = self.ever
+        ever[0] += self.invocations
+        ever[1] += self.errors_4
+        ever[2] += self.errors_5
+        ever[3] += self.total
+        self.clear_now()
+
+    def clear_now(self) -> None:
         """Begin anew."""
         self.invocations = self.errors_4 = self.errors_5 = self.latencies = 0
-        self.total = self.most = 0.0
-        self.least = float("inf")
+        self.total = self.most = self.overhead = self.overhead_most = 0.0
+        self.least = self.overhead_least = float("inf")
 
-    def answered(self, status: int, seconds: float) -> None:
-        """A model server's answer to a request that it had for so long."""
+    def answered(self, status: int, seconds: float, overhead: float = 0.0) -> None:
+        """A model server's answer to a request that it had for so long, and the gateway before."""
         self.invocations += 1
         self.latencies += 1
         self.total += seconds
@@ -50,6 +69,12 @@ class Tally:
             self.least = seconds
         if seconds > self.most:
             self.most = seconds
+        self.overhead += overhead
+        if overhead < self.overhead_least:
+            self.overhead_least = overhead
+        if overhead > self.overhead_most:
+            self.overhead_most = overhead
+        self.buckets[min(int(seconds * 1e6).bit_length(), BUCKETS - 1)] += 1
         if status >= 500:
             self.errors_5 += 1
         elif status >= 400:
@@ -79,6 +104,11 @@ class Tally:
             found["ModelLatency"] = [
                 float(self.latencies),
                 *(MICROSECONDS * value for value in (self.total, self.least, self.most)),
+            ]
+            spans = (self.overhead, self.overhead_least, self.overhead_most)
+            found["OverheadLatency"] = [
+                float(self.latencies),
+                *(MICROSECONDS * value for value in spans),
             ]
         return found
 

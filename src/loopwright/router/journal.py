@@ -1,0 +1,123 @@
+"""What a gateway remembers of single requests: frames in files, which the control plane takes.
+
+A frame is written before the answer that it tells of is sent, by one write for all answers of a
+turn of the event loop: once a client has its answer, the kernel has the frame, and a killed
+gateway loses none. (A machine that loses power may: nothing is synced.)
+
+A file `journal/PID-NUMBER.frames` is only ever appended to. A frame is `length of the rest, length
+of the head` (4 bytes each, little-endian), the head as JSON, then one or two bodies whose lengths
+the head ends with. A frame that is cut off was never told of to any client.
+"""
+
+import asyncio
+import os
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+FILE_BYTES_MAX: Final = 67_108_864
+FOLDER: Final = "journal"
+CAPTURED: Final = "capture"
+OBSERVED: Final = "observation"
+COMPARED: Final = "comparison"
+_LENGTHS: Final = struct.Struct("<II")
+
+
+def frame(head: list[Any], first: bytes = b"", second: bytes = b"") -> bytes:
+    """One frame; the lengths of the bodies are added to the head."""
+    encoded = orjson.dumps([*head, len(first), len(second)])
+    size = 4 + len(encoded) + len(first) + len(second)
+    return b"".join((_LENGTHS.pack(size, len(encoded)), encoded, first, second))
+
+
+def read_frames(content: bytes) -> Iterator[tuple[int, list[Any], bytes, bytes]]:
+    """The whole frames of a file: where each ends, its head without the lengths, its bodies."""
+    at, total = 0, len(content)
+    while at + 8 <= total:
+        size, head_bytes = _LENGTHS.unpack_from(content, at)
+        end = at + 4 + size
+        if end > total:
+            return
+        start = at + 8
+        head = orjson.loads(content[start : start + head_bytes])
+        *told, first_bytes, second_bytes = head
+        start += head_bytes
+        middle = start + first_bytes
+        yield end, told, content[start:middle], content[middle : middle + second_bytes]
+        at = end
+
+
+class Journal:
+    """The frames of one gateway. Belongs to one event loop."""
+
+    def __init__(self, home: Path, loop: asyncio.AbstractEventLoop) -> None:
+        self._folder = home / FOLDER
+        self._loop = loop
+        self._fd = -1
+        self._number = 0
+        self._size = 0
+        self._frames: list[bytes] = []
+        self._then: list[Callable[[], None]] = []
+
+    def post(self, data: bytes, then: Callable[[], None] | None = None) -> None:
+        """Write a frame at the end of this turn, and call `then` after it was written.
+
+        `then` is called too when it could not be (the disk is full): a client gets its answer
+        all the same, and the gateway's log tells of the loss.
+        """
+        if not self._frames and not self._then:
+            self._loop.call_soon(self.flush)
+        self._frames.append(data)
+        if then is not None:
+            self._then.append(then)
+
+    def flush(self) -> None:
+        """Write what was posted."""
+        frames, self._frames = self._frames, []
+        then, self._then = self._then, []
+        if frames:
+            try:
+                self._write(b"".join(frames))
+            except OSError as error:
+                sys.stderr.write(
+                    f"{time.strftime('%FT%T')} {len(frames)} captured records or observations "
+                    f"are lost: {error}\n"
+                )
+                sys.stderr.flush()
+                self._close()
+        for call in then:
+            call()
+
+    def _write(self, data: bytes) -> None:
+        if self._fd < 0 or self._size > FILE_BYTES_MAX:
+            self._open()
+        rest = memoryview(data)
+        while rest:
+            written = os.write(self._fd, rest)
+            self._size += written
+            rest = rest[written:]
+
+    def _open(self) -> None:
+        """Begin a new file; its number tells the control plane that the one before is complete."""
+        self._close()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            self._number += 1
+            path = self._folder / f"{os.getpid()}-{self._number:09d}.frames"
+            try:
+                self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+            except FileExistsError:
+                continue
+            self._size = 0
+            return
+
+    def _close(self) -> None:
+        """After a failed write the file may end in a cut frame: nothing may follow that."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

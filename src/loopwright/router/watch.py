@@ -1,0 +1,245 @@
+"""What follows an answered invocation: captured, told to the control plane, copied to shadows.
+
+Nothing here can fail or delay a client's answer, but for the one write that makes it durable
+before the client has it (`journal.py`).
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Final, Protocol
+
+from loopwright.router.heads import Body, Head
+from loopwright.router.journal import CAPTURED, COMPARED, OBSERVED, Journal, frame
+from loopwright.router.routes import Capture, Instance, Route, Shadow, Variant
+from loopwright.router.upstream import NeverAccepted, Pool
+
+SHADOWS_MAX: Final = 64
+COMPARED_BYTES_MAX: Final = 262_144
+MICROSECONDS: Final = 1e6
+UNANSWERED: Final = 0
+DROPPED: Final = -1
+
+
+class Asked(Protocol):
+    """An invocation, as `invoke.Exchange` is."""
+
+    body: Body
+    began: float
+    place: float | None
+    free: bool
+
+    @property
+    def inference_id(self) -> str: ...
+    @property
+    def attributes(self) -> str: ...
+    @property
+    def content_type(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Live:
+    """The answer that the client got, kept for the comparison with a shadow's."""
+
+    status: int
+    micros: float
+    content_type: str
+    body: bytes
+
+
+class Watch:
+    """Belongs to one event loop."""
+
+    def __init__(self, pool: Pool, journal: Journal) -> None:
+        self._pool = pool
+        self._journal = journal
+        self._in_flight: dict[str, int] = {}
+
+    def answered(
+        self,
+        asked: Asked,
+        head_sent: Callable[[], bytes],
+        route: Route,
+        variant: Variant,
+        answer: tuple[Head, bytes],
+        finish: Callable[[], None],
+    ) -> None:
+        """A model server answered. `finish` gives the client its answer and is called once."""
+        head, body = answer
+        seconds = perf_counter() - asked.began
+        frames = []
+        captured = route.capture
+        if captured is not None and head.status < 400 and random.random() < captured.share:
+            frames.append(_capture(asked, captured, variant.name, head, body))
+        else:
+            captured = None
+        if route.observed:
+            frames.append(_observation(asked, route, variant, head.status, seconds))
+        if frames:
+            self._journal.post(b"".join(frames), finish)
+        else:
+            finish()
+        for shadow in route.shadows:
+            if shadow.of == variant.name and random.random() < shadow.share:
+                live = Live(head.status, seconds * MICROSECONDS, _text(head.content_type), body)
+                self._copy(asked, head_sent(), route, shadow, live, captured)
+
+    def unanswered(self, asked: Asked, route: Route, variant: Variant) -> None:
+        """No answer came to a request that a model server had."""
+        if route.observed:
+            seconds = perf_counter() - asked.began
+            self._journal.post(_observation(asked, route, variant, UNANSWERED, seconds))
+
+    def _copy(
+        self,
+        asked: Asked,
+        head: bytes,
+        route: Route,
+        shadow: Shadow,
+        live: Live,
+        captured: Capture | None,
+    ) -> None:
+        """Send a copy, unless the shadow is too slow to take more."""
+        copy = Copy(self, asked, route, shadow, live, captured)
+        instance = shadow.variant.choose()
+        key = shadow.variant.name
+        if instance is None or self._in_flight.get(key, 0) >= SHADOWS_MAX:
+            copy.over(DROPPED)
+            return
+        self._in_flight[key] = self._in_flight.get(key, 0) + 1
+        copy.instance = instance
+        instance.outstanding += 1
+        connection = self._pool.kept(instance.address)
+        if connection is not None:
+            connection.send(head, asked.body, copy, copy.due(self._pool.loop))
+        else:
+            task = self._pool.loop.create_task(self._connect(head, copy, instance))
+            copy.task = task
+
+    async def _connect(self, head: bytes, copy: "Copy", instance: Instance) -> None:
+        try:
+            connection = await self._pool.take(instance.address)
+        except NeverAccepted as error:
+            copy.failed(error)
+            return
+        connection.send(head, copy.asked.body, copy, copy.due(self._pool.loop))
+
+    def left(self, shadow: str) -> None:
+        """A copy is answered or given up."""
+        self._in_flight[shadow] -= 1
+
+    def tell(self, data: bytes) -> None:
+        """Write a frame that no client waits for."""
+        self._journal.post(data)
+
+
+class Copy:
+    """A copy of a request at a shadow: takes its answer."""
+
+    __slots__ = ("_captured", "_live", "_route", "_shadow", "_watch", "asked", "began", "instance",
+                 "task")  # fmt: skip
+
+    def __init__(
+        self,
+        watch: Watch,
+        asked: Asked,
+        route: Route,
+        shadow: Shadow,
+        live: Live,
+        captured: Capture | None,
+    ) -> None:
+        self._watch = watch
+        self._route = route
+        self._shadow = shadow
+        self._live = live
+        self._captured = captured
+        self.asked = asked
+        self.began = perf_counter()
+        self.instance: Instance | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    def due(self, loop: asyncio.AbstractEventLoop) -> float:
+        """When a shadow's time is over: the live variant's limit, 60 s."""
+        return loop.time() + 60.0
+
+    def answered(self, head: Head, body: bytes) -> None:
+        seconds = perf_counter() - self.began
+        self._leave()
+        self._shadow.variant.tally.answered(head.status, seconds)
+        live = self._live
+        same = head.status == live.status and body == live.body
+        kept = max(len(body), len(live.body)) <= COMPARED_BYTES_MAX
+        data = frame(
+            [
+                *self._told(head.status, seconds * MICROSECONDS, same),
+                live.content_type,
+                _text(head.content_type),
+            ],
+            live.body if kept else b"",
+            body if kept else b"",
+        )
+        if self._captured is not None and head.status < 400:
+            name = self._shadow.variant.name
+            data += _capture(self.asked, self._captured, name, head, body)
+        self._watch.tell(data)
+
+    def failed(self, error: Exception) -> None:
+        self._leave()
+        self._shadow.variant.tally.failed()
+        self.over(UNANSWERED)
+
+    def over(self, status: int) -> None:
+        """There is no answer to compare."""
+        self._watch.tell(frame([*self._told(status, 0.0, False), self._live.content_type, ""]))
+
+    def _leave(self) -> None:
+        assert self.instance is not None
+        self.instance.outstanding -= 1
+        self._watch.left(self._shadow.variant.name)
+
+    def _told(self, status: int, micros: float, same: bool) -> list[object]:
+        route, shadow, live = self._route, self._shadow, self._live
+        return [
+            COMPARED, route.region, route.endpoint, shadow.variant.config, shadow.of,
+            shadow.variant.name, live.status, status, round(live.micros), round(micros),
+            time.time(), same,
+        ]  # fmt: skip
+
+
+def _capture(asked: Asked, capture: Capture, variant: str, head: Head, body: bytes) -> bytes:
+    event = f"{random.getrandbits(128):032x}"
+    told = [
+        CAPTURED, capture.told, variant, time.time(), event, asked.inference_id, asked.attributes,
+        _text(head.custom_attributes), asked.content_type, _text(head.content_type),
+        capture.requests, capture.answers,
+    ]  # fmt: skip
+    request = bytes(asked.body) if capture.requests else b""
+    return frame(told, request, body if capture.answers else b"")
+
+
+def _observation(
+    asked: Asked, route: Route, variant: Variant, status: int, seconds: float
+) -> bytes:
+    propensity = route.propensity(variant) if asked.free else 0.0
+    return frame(
+        [
+            OBSERVED,
+            route.region,
+            route.endpoint,
+            variant.config,
+            variant.name,
+            propensity,
+            status,
+            round(seconds * MICROSECONDS),
+            time.time(),
+            asked.inference_id,
+            asked.place,
+        ]
+    )
+
+
+def _text(value: bytes) -> str:
+    return value.decode("latin-1")
