@@ -54,7 +54,8 @@ def with_changes(record: Record, changes: Mapping[str, Change]) -> dict[str, Any
     ]
     if sum(variant["weight"] for variant in fleet["variants"]) <= 0:
         raise validation("The sum of the variants' weights must be above 0.")
-    return {**record.status, "EndpointStatus": "Updating", "Fleet": fleet}
+    before = {variant["name"]: variant["count"] for variant in record.status["Fleet"]["variants"]}
+    return {**record.status, "EndpointStatus": "Updating", "Fleet": fleet, "Before": before}
 
 
 def _changed(variant: Mapping[str, Any], change: Change) -> dict[str, Any]:

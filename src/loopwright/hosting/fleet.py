@@ -4,7 +4,7 @@ The copy makes an endpoint independent of its configuration and models: deleting
 live endpoint changes nothing, and a crashed instance comes back with what it had.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from loopwright.contract.images import runtime_of
@@ -31,8 +31,52 @@ def build(
     config = lookup("EndpointConfig", config_name)
     if config is None:
         raise Unbuildable(f'Could not find endpoint configuration "{config_name}".')
-    variants = [_variant(item, lookup) for item in config.spec["ProductionVariants"]]
-    return {"generation": generation, "config": config_name, "variants": variants}
+    spec = config.spec
+    variants = [_variant(item, lookup) for item in spec["ProductionVariants"]]
+    return {
+        "generation": generation,
+        "config": config_name,
+        "variants": variants,
+        "shadows": [
+            _shadow(item, variants, lookup) for item in spec.get("ShadowProductionVariants", ())
+        ],
+        "capture": spec.get("DataCaptureConfig"),
+    }
+
+
+def members(fleet: Fleet) -> list[Mapping[str, Any]]:
+    """The production and the shadow variants."""
+    return [*fleet["variants"], *fleet.get("shadows", ())]
+
+
+def _shadow(
+    item: Mapping[str, Any],
+    variants: list[dict[str, Any]],
+    lookup: Callable[[str, str], Record | None],
+) -> dict[str, Any]:
+    """A shadow: its weight over the production variant's is the share that it gets copies of."""
+    shadowed = variants[0]
+    found = _variant(item, lookup)
+    share = min(1.0, found["weight"] / shadowed["weight"]) if shadowed["weight"] else 0.0
+    return {**found, "weight": share, "of": shadowed["name"]}
+
+
+def retained(fleet: dict[str, Any], previous: Fleet, properties: Iterable[str]) -> None:
+    """Carry over what an update shall keep of variants that go on under their name.
+
+    Args:
+        properties: Of `DesiredInstanceCount`, `DesiredWeight`, `DataCaptureConfig`.
+    """
+    kept = set(properties)
+    known = {variant["name"]: variant for variant in previous["variants"]}
+    for variant in fleet["variants"]:
+        before = known.get(variant["name"])
+        if before is not None and "DesiredWeight" in kept:
+            variant["weight"] = before["weight"]
+        if before is not None and "DesiredInstanceCount" in kept:
+            variant["count"] = before["count"]
+    if "DataCaptureConfig" in kept:
+        fleet["capture"] = previous.get("capture")
 
 
 def _variant(
@@ -44,6 +88,7 @@ def _variant(
     container = model.spec.get("PrimaryContainer") or model.spec["Containers"][0]
     return {
         "name": item["VariantName"],
+        "model": item["ModelName"],
         "weight": float(item.get("InitialVariantWeight", 1.0)),
         "count": int(item.get("InitialInstanceCount", 1)),
         "instance_type": item["InstanceType"],

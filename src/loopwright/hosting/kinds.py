@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from loopwright.contract.images import runtime_of
 from loopwright.contract.instances import Machine
-from loopwright.contract.programs import refuse
+from loopwright.contract.programs import check_uri, refuse
+from loopwright.hosting.checks import check_deployment
 from loopwright.hosting.plan import endpoint_planner
 from loopwright.kernel.kinds import DELETING, Kind, Lookup
 from loopwright.kernel.records import Record
@@ -83,21 +84,30 @@ def _check_object(uri: str, lookup: Lookup) -> None:
 
 
 def _check_config(spec: Mapping[str, Any], lookup: Lookup) -> None:
-    for member in ("AsyncInferenceConfig", "ExplainerConfig", "ShadowProductionVariants",
-                   "CrossRegionTrafficConfig"):  # fmt: skip
+    for member in ("AsyncInferenceConfig", "ExplainerConfig", "CrossRegionTrafficConfig"):
         if spec.get(member):
-            raise refuse(member, "given", "only real-time production variants are served.")
-    if spec.get("DataCaptureConfig", {}).get("EnableCapture"):
-        raise refuse("DataCaptureConfig.EnableCapture", True, "set it to false.")
+            raise refuse(member, "given", "only real-time variants are served.")
+    shadows = spec.get("ShadowProductionVariants", [])
+    if shadows and (len(shadows) > 1 or len(spec["ProductionVariants"]) > 1):
+        raise validation(
+            f"There are {len(spec['ProductionVariants'])} ProductionVariants and {len(shadows)} "
+            "ShadowProductionVariants; a shadow needs exactly one of each."
+        )
     names: set[str] = set()
-    for variant in spec["ProductionVariants"]:
+    for variant in (*spec["ProductionVariants"], *shadows):
         name = variant["VariantName"]
         if name in names:
-            raise validation(f"ProductionVariants has {name!r} twice; variant names are unique.")
+            raise validation(f"The variant name {name!r} is there twice; variant names are unique.")
         names.add(name)
         _check_variant(variant, lookup)
+    _check_capture(spec.get("DataCaptureConfig", {}))
     if sum(float(v.get("InitialVariantWeight", 1.0)) for v in spec["ProductionVariants"]) <= 0:
         raise validation("The sum of InitialVariantWeight must be above 0.")
+
+
+def _check_capture(capture: Mapping[str, Any]) -> None:
+    if capture.get("EnableCapture"):
+        check_uri(capture["DestinationS3Uri"], "DataCaptureConfig.DestinationS3Uri")
 
 
 def _check_variant(variant: Mapping[str, Any], lookup: Lookup) -> None:
@@ -119,12 +129,22 @@ def _check_variant(variant: Mapping[str, Any], lookup: Lookup) -> None:
 
 def _check_endpoint(spec: Mapping[str, Any], lookup: Lookup) -> None:
     name = spec["EndpointConfigName"]
-    if lookup.record("EndpointConfig", name) is None:
+    config = lookup.record("EndpointConfig", name)
+    if config is None:
         raise validation(f'Could not find endpoint configuration "{name}".')
+    if spec.get("DeploymentConfig"):
+        counts = {
+            variant["VariantName"]: int(variant.get("InitialInstanceCount", 1))
+            for variant in config.spec["ProductionVariants"]
+        }
+        check_deployment(spec["DeploymentConfig"], counts, lookup)
 
 
 def _initial(spec: Mapping[str, Any], _now: float) -> Mapping[str, Any]:
-    return {"EndpointStatus": "Creating", "EndpointConfigName": spec["EndpointConfigName"]}
+    found = {"EndpointStatus": "Creating", "EndpointConfigName": spec["EndpointConfigName"]}
+    # Only kept, for updates with `RetainDeploymentConfig`.
+    given = spec.get("DeploymentConfig")
+    return {**found, "LastDeploymentConfig": given} if given else found
 
 
 def _present_endpoint(record: Record, _lookup: Lookup) -> Mapping[str, Any]:

@@ -1,10 +1,11 @@
 """Operations of endpoints that are no generic verb: updates in place."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from loopwright.contract.programs import refuse
 from loopwright.hosting.capacity import Change, in_service, with_changes
+from loopwright.hosting.checks import check_deployment
 from loopwright.kernel.records import Record
 from loopwright.kernel.verbs import Context, Operation, mutate
 from loopwright.wire.errors import validation
@@ -18,31 +19,56 @@ def hosting_operations() -> dict[str, Operation]:
     }
 
 
+PROPERTIES: Final = ("DesiredInstanceCount", "DesiredWeight", "DataCaptureConfig")
+
+
 def _update_endpoint(context: Context, params: dict[str, Any]) -> dict[str, Any]:
     config = params["EndpointConfigName"]
-    if params.get("DeploymentConfig", {}).get("RollingUpdatePolicy"):
-        raise refuse("DeploymentConfig.RollingUpdatePolicy", "given", "leave DeploymentConfig out.")
-    policy = params.get("DeploymentConfig", {}).get("BlueGreenUpdatePolicy", {})
-    kind = policy.get("TrafficRoutingConfiguration", {}).get("Type", "ALL_AT_ONCE")
-    if kind != "ALL_AT_ONCE":
-        raise refuse("TrafficRoutingConfiguration.Type", kind, "use ALL_AT_ONCE.")
-    if params.get("DeploymentConfig", {}).get("AutoRollbackConfiguration"):
-        raise refuse("AutoRollbackConfiguration", "given", "there are no alarms yet.")
-    if params.get("ExcludeRetainedVariantProperties"):
-        raise refuse("ExcludeRetainedVariantProperties", "given", "leave it out.")
-    if context.lookup.record("EndpointConfig", config) is None:
+    found = context.lookup.record("EndpointConfig", config)
+    if found is None:
         raise validation(f'Could not find endpoint configuration "{config}".')
+    for variant in found.spec["ProductionVariants"]:
+        if context.lookup.record("Model", variant["ModelName"]) is None:
+            raise validation(f'Could not find model "{variant["ModelName"]}".')
+    if params.get("RetainDeploymentConfig") and params.get("DeploymentConfig"):
+        raise validation("Give DeploymentConfig or RetainDeploymentConfig, not both.")
+    excluded = {
+        item["VariantPropertyType"] for item in params.get("ExcludeRetainedVariantProperties", ())
+    }
+    if excluded and not params.get("RetainAllVariantProperties"):
+        raise validation(
+            "ExcludeRetainedVariantProperties is given, but RetainAllVariantProperties is not "
+            "true: nothing would be retained."
+        )
+    retained = [name for name in PROPERTIES if name not in excluded]
+    if not params.get("RetainAllVariantProperties"):
+        retained = []
 
     def change(record: Record) -> Mapping[str, Any]:
         in_service(record)
-        changed = {**record.status, "EndpointStatus": "Updating", "NextConfig": config}
-        if params.get("RetainAllVariantProperties"):
-            changed["RetainAll"] = True
-        return changed
+        deployment = params.get("DeploymentConfig", {})
+        if params.get("RetainDeploymentConfig"):
+            deployment = record.status.get("LastDeploymentConfig") or {}
+        counts = _counts(found, record, "DesiredInstanceCount" in retained)
+        check_deployment(deployment, counts, context.lookup)
+        update = {"config": config, "retained": retained, "deployment": deployment}
+        return {**record.status, "EndpointStatus": "Updating", "Update": update}
 
     kind_of = context.kinds["Endpoint"]
     record = mutate(context, kind_of, params["EndpointName"], change, f"Update to {config}")
     return {"EndpointArn": record.arn}
+
+
+def _counts(config: Record, record: Record, retained: bool) -> dict[str, int]:
+    """Instances by variant that the new fleet will have."""
+    found = {
+        variant["VariantName"]: int(variant.get("InitialInstanceCount", 1))
+        for variant in config.spec["ProductionVariants"]
+    }
+    for variant in record.status["Fleet"]["variants"] if retained else ():
+        if variant["name"] in found:
+            found[variant["name"]] = int(variant["count"])
+    return found
 
 
 def _update_weights(context: Context, params: dict[str, Any]) -> dict[str, Any]:

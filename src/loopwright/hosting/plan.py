@@ -1,38 +1,29 @@
 """What happens to an endpoint: instances start, traffic moves to those that answer, old ones end.
 
-An update builds a new fleet beside the old one; the route changes only when every instance of the
-new fleet is ready, and a fleet that cannot start leaves the old one in service.
+An update builds a new fleet beside the old one (`rollout.py`), and an update that fails leaves
+the old one in service.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from loopwright.contract.instances import Machine
-from loopwright.hosting.fleet import Fleet, Unbuildable, build, instance_id, program
-from loopwright.kernel.actions import Action, Forget, Publish, SetStatus, Start, Stop, Wake
+from loopwright.hosting.fleet import Fleet, Unbuildable, build, program, retained
+from loopwright.hosting.instances import Instance, failure, instances, restarts, stop_all_but
+from loopwright.hosting.rollout import (
+    SETTLE_S,
+    Rollout,
+    advance,
+    begin,
+    fleets_of,
+    rollout_of,
+    state_of,
+)
+from loopwright.hosting.shown import Part, capture_summary, pending, route, route_key, variants
+from loopwright.kernel.actions import Action, Forget, Publish, SetStatus, Start, Wake
 from loopwright.kernel.engine import Planner, View
 from loopwright.kernel.kinds import DELETING
-from loopwright.kernel.records import Observation, Record
-
-STOP_GRACE_S: Final = 30.0
-STARTS_MAX: Final = 3
-BACKOFF_S_MAX: Final = 60.0
-
-
-@dataclass(frozen=True)
-class Instance:
-    """One instance of a fleet: its unit, and how often it was started again."""
-
-    variant: Mapping[str, Any]
-    index: int
-    restarts: int
-    unit_id: str
-    unit: Observation | None
-
-    @property
-    def ready(self) -> bool:
-        return self.unit is not None and self.unit.state == "running" and self.unit.ready
+from loopwright.kernel.records import Record
 
 
 def endpoint_planner(machine: Machine) -> Planner:
@@ -43,222 +34,177 @@ def endpoint_planner(machine: Machine) -> Planner:
         if status.get(DELETING):
             return _delete(record, view)
         if status["EndpointStatus"] == "Failed":
-            return [Publish(_route_key(record), None), *_stop_all_but(view, set())]
-        fleet = status.get("Fleet")
-        wanted = status["EndpointConfigName"]
-        if fleet is None or status.get("NextConfig"):
-            return _begin(record, view, status.get("NextConfig") or wanted)
-        return _run(record, view, now, machine, fleet)
+            return [Publish(route_key(record), None), *stop_all_but(view, set())]
+        if status.get("Fleet") is None or status.get("Update"):
+            return _begin(record, view, now)
+        if status.get("Deployment"):
+            return _roll(record, view, now, machine)
+        return _keep(record, view, now, machine)
 
     return plan
 
 
-def _begin(record: Record, view: View, config_name: str) -> list[Action]:
+def _begin(record: Record, view: View, now: float) -> list[Action]:
     """Copy the configuration into a new fleet; the serving one, if any, stays until it is up."""
     status = record.status
     previous = status.get("Fleet")
+    update = status.get("Update") or {"config": status["EndpointConfigName"]}
     generation = int(status.get("Generation", 0)) + 1
     try:
-        fleet = build(config_name, generation, view.lookup)
+        fleet = build(update["config"], generation, view.lookup)
     except Unbuildable as error:
         if previous is None:
             return [SetStatus({"EndpointStatus": "Failed", "FailureReason": str(error)})]
-        kept: dict[str, Any] = {"EndpointStatus": "InService", "NextConfig": None}
+        kept: dict[str, Any] = {"EndpointStatus": "InService", "Update": None}
         return [SetStatus({**kept, "FailureReason": str(error)}, str(error))]
-    if previous is not None and status.get("RetainAll"):
-        _retain(fleet, previous)
-    serving = status.get("OldFleet") or previous
     changes: dict[str, Any] = {
         "Fleet": fleet,
-        "OldFleet": serving if previous is not None else None,
         "Generation": generation,
-        "NextConfig": None,
-        "RetainAll": None,
+        "Update": None,
         "FailureReason": None,
     }
-    return [SetStatus(changes, f"Starting the instances of {config_name}"), Wake(record.modified)]
+    if previous is not None:
+        retained(fleet, previous, update.get("retained", ()))
+        changes |= {
+            "OldFleet": previous,
+            "Deployment": begin(update["deployment"], fleet, now).document(),
+            "LastDeploymentConfig": update["deployment"] or None,
+        }
+    event = f"Starting the instances of {update['config']}"
+    return [SetStatus(changes, event), Wake(now)]
 
 
-def _retain(fleet: dict[str, Any], previous: Fleet) -> None:
-    """`RetainAllVariantProperties`: weights and counts of variants that go on under their name."""
-    known = {variant["name"]: variant for variant in previous["variants"]}
-    for variant in fleet["variants"]:
-        if variant["name"] in known:
-            variant["weight"] = known[variant["name"]]["weight"]
-            variant["count"] = known[variant["name"]]["count"]
+def _starts(record: Record, wanted: Sequence[Instance], machine: Machine) -> list[Action]:
+    return [
+        Start(item.unit_id, program(record, item.variant, machine, item.name))
+        for item in wanted
+        if item.unit is None
+    ]
 
 
-def _instances(record: Record, view: View, fleet: Fleet) -> list[Instance]:
-    restarts = record.status.get("Restarts", {})
-    found = []
-    for variant in fleet["variants"]:
-        for index in range(variant["count"]):
-            count = restarts.get(_slot(fleet, variant["name"], index), 0)
-            unit_id = instance_id(record, fleet, variant["name"], index, count)
-            found.append(Instance(variant, index, count, unit_id, view.units.get(unit_id)))
-    return found
-
-
-def _slot(fleet: Fleet, variant: str, index: int) -> str:
-    return f"{fleet['generation']}.{variant}.{index}"
-
-
-def _run(record: Record, view: View, now: float, machine: Machine, fleet: Fleet) -> list[Action]:
-    """Keep the fleet complete, and move traffic when it is."""
-    instances = _instances(record, view, fleet)
-    actions: list[Action] = []
-    for item in instances:
-        if item.unit is None:
-            name = f"i-{fleet['generation']}{item.index:03d}{item.restarts:03d}"
-            actions.append(Start(item.unit_id, program(record, item.variant, machine, name)))
-    settled = record.status["EndpointStatus"] == "InService"
-    if not settled:
-        failed = _failed(instances, now)
-        if failed is not None:
-            return _give_up(record, view, fleet, failed)
-    restarts = _restarts(record, fleet, instances, now, actions)
-    complete = all(item.ready for item in instances)
-    old = record.status.get("OldFleet")
-    serving = fleet if complete or old is None else old
-    if serving is fleet:
-        kept = {item.unit_id for item in instances}
-        # Only in a later pass than the one that moves the traffic: the gateway needs a moment.
-        if complete and settled:
-            actions += _stop_all_but(view, kept)
-    shown = _instances(record, view, serving)
-    actions.append(Publish(_route_key(record), _route(record, serving, shown)))
-    changes: dict[str, Any] = {
-        "ProductionVariants": _variants(serving, shown),
-        "Restarts": restarts,
-    }
+def _keep(record: Record, view: View, now: float, machine: Machine) -> list[Action]:
+    """No update goes on: keep the fleet complete, and come into service when it is."""
+    status = record.status
+    fleet = status["Fleet"]
+    wanted = instances(record, view, fleet)
+    actions = _starts(record, wanted, machine)
+    settled = status["EndpointStatus"] == "InService"
+    failed = None if settled else failure(wanted, now)
+    if failed is not None:
+        return _failed(record, view, fleet, failed)
+    counts = restarts(record, wanted, now, actions)
+    part = Part(fleet, 1.0, wanted)
+    complete = all(item.ready for item in wanted)
+    # Only in a later pass than the one that takes their traffic: the gateway needs a moment.
+    if complete and settled:
+        actions += stop_all_but(view, {item.unit_id for item in wanted})
+    actions.append(Publish(route_key(record), route(record, [part])))
+    changes = {**_variants_of(part), "Restarts": counts}
     event = ""
     if complete and not settled:
         changes |= {
             "EndpointStatus": "InService",
-            "OldFleet": None,
             "EndpointConfigName": fleet["config"],
+            "Before": None,
         }
         event = f"In service with {fleet['config']}"
-    actions.append(SetStatus(changes, event))
-    actions.append(Wake(now + 1.0))
-    return actions
+    return [*actions, SetStatus(changes, event), Wake(now + 1.0)]
 
 
-def _restarts(
-    record: Record,
-    fleet: Fleet,
-    instances: list[Instance],
-    now: float,
-    actions: list[Action],
-) -> dict[str, int]:
-    """Count up the instances that ended, so that the next pass starts them under a new id."""
-    counts = dict(record.status.get("Restarts", {}))
-    for item in instances:
-        if item.unit is None or not item.unit.over:
-            continue
-        wait_s = 0.0 if item.restarts == 0 else min(2.0**item.restarts, BACKOFF_S_MAX)
-        ready_at = (item.unit.ended or now) + wait_s
-        if now >= ready_at:
-            counts[_slot(fleet, item.variant["name"], item.index)] = item.restarts + 1
-        else:
-            actions.append(Wake(ready_at))
-    return counts
-
-
-def _failed(instances: list[Instance], now: float) -> str | None:
-    """Why a fleet that is starting will not come up, or None."""
-    for item in instances:
-        if item.unit is None:
-            continue
-        name = item.variant["name"]
-        head = (
-            f"The primary container for production variant {name} did not pass the ping health "
-            "check. Please check CloudWatch logs for this endpoint."
-        )
-        if item.unit.over and item.unit.started is None:
-            return item.unit.message or head
-        if item.unit.over and item.unit.state != "lost" and item.restarts + 1 >= STARTS_MAX:
-            return f"{head} {item.unit.message}".strip()
-        started = item.unit.started
-        if started is not None and not item.ready and now > started + item.variant["start_s"]:
-            return f"{head} It did not answer within {item.variant['start_s']:g} s."
-    return None
-
-
-def _give_up(record: Record, view: View, fleet: Fleet, reason: str) -> list[Action]:
-    """A first fleet that fails fails the endpoint; a later one is dropped and the old one stays."""
-    old = record.status.get("OldFleet")
-    if old is None:
+def _failed(record: Record, view: View, fleet: Fleet, reason: str) -> list[Action]:
+    """A first fleet that does not come up fails the endpoint; more instances of one that serves
+    are given up."""
+    before: Mapping[str, Any] | None = record.status.get("Before")
+    if before is None:
         changes = {"EndpointStatus": "Failed", "FailureReason": reason[:1024]}
-        return [SetStatus(changes, reason), *_stop_all_but(view, set())]
-    kept = {item.unit_id for item in _instances(record, view, old)}
-    back: dict[str, Any] = {
+        return [SetStatus(changes, reason), *stop_all_but(view, set())]
+    known = [
+        {**variant, "count": before.get(variant["name"], variant["count"])}
+        for variant in fleet["variants"]
+    ]
+    back = {
         "EndpointStatus": "InService",
         "FailureReason": reason[:1024],
-        "Fleet": old,
-        "OldFleet": None,
-        "EndpointConfigName": old["config"],
+        "Fleet": {**fleet, "variants": known},
+        "Before": None,
     }
-    event = f"Rolled back to {old['config']}: {reason}"
-    return [SetStatus(back, event), *_stop_all_but(view, kept)]
+    return [SetStatus(back, f"Kept the earlier instance counts: {reason}")]
 
 
-def _stop_all_but(view: View, kept: set[str]) -> list[Action]:
-    return [
-        Stop(unit_id, STOP_GRACE_S)
-        for unit_id, unit in view.units.items()
-        if unit_id not in kept and not unit.over and not unit.stopping
-    ]
+def _roll(record: Record, view: View, now: float, machine: Machine) -> list[Action]:
+    """One pass of an update."""
+    old = rollout_of(record.status["Deployment"])
+    fleets = fleets_of(record, view, old)
+    wanted = [*fleets.green, *fleets.blue]
+    actions = _starts(record, wanted, machine)
+    counts = restarts(record, wanted, now, actions)
+    new, event = advance(record, view, old, fleets, now)
+    at = (new or old).at
+    green = Part(record.status["Fleet"], at.share, fleets.green)
+    blue = Part(record.status["OldFleet"], 1.0 - at.share, fleets.blue)
+    actions.append(Publish(route_key(record), route(record, [green, blue])))
+    if old.phase != "provision" and now > old.since + SETTLE_S:
+        actions += stop_all_but(view, {item.unit_id for item in wanted})
+    if new is None:
+        return [*actions, _done(record, old, counts, green, blue), Wake(now)]
+    changes = {
+        **_variants_of(blue),
+        "PendingDeploymentSummary": pending(green, new.started, state_of(new)),
+        "Deployment": new.document(),
+        "Restarts": counts,
+    }
+    if new.reason:
+        changes |= {"EndpointStatus": _back_state(new, blue, now), "FailureReason": new.reason}
+    at_once = new.phase != old.phase or new.at != old.at
+    return [*actions, SetStatus(changes, event), Wake(now if at_once else _next_look(new, now))]
+
+
+def _back_state(rollout: Rollout, blue: Part, now: float) -> str:
+    """`RollingBack`, or that the old fleet does not come up again; it is tried on and on."""
+    failed = failure(blue.instances, now)
+    return "RollingBack" if failed is None else "UpdateRollbackFailed"
+
+
+def _next_look(rollout: Rollout, now: float) -> float:
+    """In time for the end of the phase, and often enough to see alarms and instances."""
+    wait_s = {"bake": rollout.wait_s, "terminate": rollout.termination_s}.get(rollout.phase)
+    look = now + 1.0
+    return look if wait_s is None else min(look, max(now, rollout.since + wait_s))
+
+
+def _done(
+    record: Record, rollout: Rollout, counts: Mapping[str, int], green: Part, blue: Part
+) -> SetStatus:
+    """The update is over; what is left of the losing fleet ends in the next passes."""
+    part = blue if rollout.reason else green
+    fleet = part.fleet
+    changes = {
+        **_variants_of(part),
+        "EndpointStatus": "InService",
+        "EndpointConfigName": fleet["config"],
+        "Fleet": fleet,
+        "OldFleet": None,
+        "Deployment": None,
+        "PendingDeploymentSummary": None,
+        "FailureReason": rollout.reason[:1024] or None,
+        "Restarts": counts,
+    }
+    event = f"In service with {fleet['config']}"
+    if rollout.reason:
+        event = f"Rolled back to {fleet['config']}: {rollout.reason}"
+    return SetStatus(changes, event)
+
+
+def _variants_of(part: Part) -> dict[str, Any]:
+    return {
+        "ProductionVariants": variants(part),
+        "ShadowProductionVariants": variants(part, "shadows") or None,
+        "DataCaptureConfig": capture_summary(part.fleet.get("capture")),
+    }
 
 
 def _delete(record: Record, view: View) -> list[Action]:
-    withdrawn = Publish(_route_key(record), None)
+    withdrawn = Publish(route_key(record), None)
     if all(unit.over for unit in view.units.values()):
         return [withdrawn, Forget()]
-    return [withdrawn, *_stop_all_but(view, set())]
-
-
-def _route_key(record: Record) -> str:
-    return f"route/{record.region}/{record.name}"
-
-
-def _route(record: Record, fleet: Fleet, instances: list[Instance]) -> dict[str, Any]:
-    """What the gateway routes by: variants with weights, and the instances that answer."""
-    return {
-        "endpoint": record.name,
-        "region": record.region,
-        "arn": record.arn,
-        "config": fleet["config"],
-        "variants": [
-            {
-                "name": variant["name"],
-                "weight": variant["weight"],
-                "strategy": variant["strategy"],
-                "instances": [
-                    {"id": item.unit_id, "address": item.unit.address}
-                    for item in instances
-                    if item.variant is variant and item.ready and item.unit is not None
-                ],
-            }
-            for variant in fleet["variants"]
-        ],
-    }
-
-
-def _variants(fleet: Fleet, instances: list[Instance]) -> list[dict[str, Any]]:
-    """`ProductionVariants` of DescribeEndpoint."""
-    shown = []
-    for variant in fleet["variants"]:
-        ready = [item for item in instances if item.variant is variant and item.ready]
-        image = variant["container"]["Image"]
-        shown.append(
-            {
-                "VariantName": variant["name"],
-                "DeployedImages": [{"SpecifiedImage": image, "ResolvedImage": image}],
-                "CurrentWeight": variant["weight"],
-                "DesiredWeight": variant["weight"],
-                "CurrentInstanceCount": len(ready),
-                "DesiredInstanceCount": variant["count"],
-            }
-        )
-    return shown
+    return [withdrawn, *stop_all_but(view, set())]
