@@ -32,8 +32,11 @@ from loopwright.compute.usage import usage_points
 from loopwright.config import Settings
 from loopwright.contract.instances import Machine
 from loopwright.database import Database
+from loopwright.hosting import tables as hosting_tables
+from loopwright.hosting.journal import JournalTaker
 from loopwright.hosting.kinds import hosting_kinds
 from loopwright.hosting.operations import hosting_operations
+from loopwright.hosting.own import own_hosting_operations
 from loopwright.kernel.clock import ScaledClock
 from loopwright.kernel.engine import Engine
 from loopwright.kernel.history import history_operations
@@ -64,6 +67,8 @@ BUSY_S: Final = 0.03
 LIVE_S: Final = 0.1
 IDLE_S: Final = 0.5
 SYNC_S: Final = 0.5
+JOURNAL_S: Final = 0.25
+OTHER_TABLES: Final = (aws_tables.METADATA, hosting_tables.METADATA)
 
 
 def all_kinds(machine: Machine, schedule: Schedule | None = None) -> list[Kind]:
@@ -88,6 +93,7 @@ def all_operations(kinds: Kinds, database: Database, home: Path) -> dict[str, di
             **history_operations(),
             **tuning_advice(),
             **own_training_operations(),
+            **own_hosting_operations(database),
         },
         "sts": sts_operations(),
         "iam": iam_operations(database),
@@ -139,6 +145,7 @@ class ControlPlane:
         self._taken: dict[str, int] = {}
         self._checkpoints = CheckpointSync(home, self.objects)
         self.backend.before_stop = self._checkpoints.before_stop
+        self._journal = JournalTaker(home, self.database, self.objects)
         self._stopping = threading.Event()
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="call")
         self._threads: list[threading.Thread] = []
@@ -152,7 +159,8 @@ class ControlPlane:
 
     def _create_tables(self) -> None:
         self.store.create_tables()
-        aws_tables.METADATA.create_all(self.database.engine)
+        for metadata in OTHER_TABLES:
+            metadata.create_all(self.database.engine)
         if isinstance(self.objects, LocalObjects):
             self.objects.create_tables()
             self.objects.sweep()
@@ -198,7 +206,8 @@ class ControlPlane:
 
     def start(self) -> None:
         """Begin to plan and to watch units, in threads."""
-        for target in (self._loop, self._sync_loop, self.backend.warm_up):
+        loops = (self._loop, self._sync_loop, self._journal_loop, self.backend.warm_up)
+        for target in loops:
             thread = threading.Thread(target=target, daemon=True, name=target.__name__)
             thread.start()
             self._threads.append(thread)
@@ -207,7 +216,7 @@ class ControlPlane:
         """Stop planning. Units and the gateway run on."""
         self._stopping.set()
         self.engine.wake()
-        for thread in self._threads[:2]:
+        for thread in self._threads[:3]:
             thread.join(10)
         self._pool.shutdown(wait=True, cancel_futures=True)
         self.backend.close()
@@ -231,6 +240,14 @@ class ControlPlane:
                 self._checkpoints.round(self._watched())
             except Exception:
                 LOG.exception("checkpoints could not be published; the next round tries again")
+
+    def _journal_loop(self) -> None:
+        """Take what gateways wrote of single requests, apart from planning: there may be much."""
+        while not self._stopping.wait(JOURNAL_S):
+            try:
+                self._journal.round(time.time())
+            except Exception:
+                LOG.exception("the gateways' journal could not be taken; the next round repeats it")
 
     def _watched(self) -> list[Watched]:
         """The running jobs that write checkpoints."""
@@ -365,9 +382,10 @@ class ControlPlane:
                     break
                 time.sleep(0.02)
             self.backend.discard(unit_id)
-        for table in reversed(aws_tables.METADATA.sorted_tables):
-            statement = sa.delete(table)
-            self.database.write(partial(_execute, statement))
+        for metadata in OTHER_TABLES:
+            for table in reversed(metadata.sorted_tables):
+                statement = sa.delete(table)
+                self.database.write(partial(_execute, statement))
         if isinstance(self.objects, LocalObjects):
             self.objects.reset()
         shutil.rmtree(self.settings.home / "logs", ignore_errors=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from loopwright.router.journal import read_frames
+from loopwright.contract.frames import read_frames
 from loopwright.router.routes import position
 from tests.router.outside import Gateway, Model, one
 from tests.server import await_that

@@ -91,8 +91,8 @@ def _captured(capture: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "answers": bool(modes & {"Output", "InputAndOutput"}),
         "told": {
             "uri": capture["DestinationS3Uri"],
-            "csv": types.get("CsvContentTypes", ["text/csv"] if not types else []),
-            "json": types.get("JsonContentTypes", ["application/json"] if not types else []),
+            "csv": types.get("CsvContentTypes", []),
+            "json": types.get("JsonContentTypes", []),
         },
     }
 

@@ -4,52 +4,21 @@ A frame is written before the answer that it tells of is sent, by one write for 
 turn of the event loop: once a client has its answer, the kernel has the frame, and a killed
 gateway loses none. (A machine that loses power may: nothing is synced.)
 
-A file `journal/PID-NUMBER.frames` is only ever appended to. A frame is `length of the rest, length
-of the head` (4 bytes each, little-endian), the head as JSON, then one or two bodies whose lengths
-the head ends with. A frame that is cut off was never told of to any client.
+A file `journal/PID-NUMBER.frames` is only ever appended to (`contract/frames.py`). A frame that is
+cut off was never told of to any client.
 """
 
 import asyncio
 import os
-import struct
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import orjson
+from loopwright.contract.frames import FOLDER
 
 FILE_BYTES_MAX: Final = 67_108_864
-FOLDER: Final = "journal"
-CAPTURED: Final = "capture"
-OBSERVED: Final = "observation"
-COMPARED: Final = "comparison"
-_LENGTHS: Final = struct.Struct("<II")
-
-
-def frame(head: list[Any], first: bytes = b"", second: bytes = b"") -> bytes:
-    """One frame; the lengths of the bodies are added to the head."""
-    encoded = orjson.dumps([*head, len(first), len(second)])
-    size = 4 + len(encoded) + len(first) + len(second)
-    return b"".join((_LENGTHS.pack(size, len(encoded)), encoded, first, second))
-
-
-def read_frames(content: bytes) -> Iterator[tuple[int, list[Any], bytes, bytes]]:
-    """The whole frames of a file: where each ends, its head without the lengths, its bodies."""
-    at, total = 0, len(content)
-    while at + 8 <= total:
-        size, head_bytes = _LENGTHS.unpack_from(content, at)
-        end = at + 4 + size
-        if end > total:
-            return
-        start = at + 8
-        head = orjson.loads(content[start : start + head_bytes])
-        *told, first_bytes, second_bytes = head
-        start += head_bytes
-        middle = start + first_bytes
-        yield end, told, content[start:middle], content[middle : middle + second_bytes]
-        at = end
 
 
 class Journal:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Final, Protocol
 
+from loopwright.contract.frames import CAPTURED, COMPARED, OBSERVED, frame
 from loopwright.router.heads import Body, Head
-from loopwright.router.journal import CAPTURED, COMPARED, OBSERVED, Journal, frame
+from loopwright.router.journal import Journal
 from loopwright.router.routes import Capture, Instance, Route, Shadow, Variant
 from loopwright.router.upstream import NeverAccepted, Pool
 

@@ -1,0 +1,50 @@
+"""The frames by which a gateway tells of single requests, and the control plane takes them.
+
+A frame is the length of all that follows it and the length of its head (4 bytes each,
+little-endian; the first counts the second), the head as a JSON list, then two bodies whose lengths
+end the list. What the lists hold, after the kind:
+
+- capture: what the route told, variant, time, event id, inference id, custom attributes of the
+  request and of the answer, content type of the request and of the answer, whether each is there;
+- observation: region, endpoint, configuration, variant, propensity (0: not chosen by chance),
+  status (0: no answer), microseconds, time, inference id, the user's place or None;
+- comparison: region, endpoint, configuration, live variant, shadow variant, both statuses (of the
+  shadow 0: no answer, -1: not asked), both microseconds, time, whether the answers are the same
+  bytes, both content types.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import Any, Final
+
+import orjson
+
+FOLDER: Final = "journal"
+CAPTURED: Final = "capture"
+OBSERVED: Final = "observation"
+COMPARED: Final = "comparison"
+_LENGTHS: Final = struct.Struct("<II")
+
+
+def frame(head: list[Any], first: bytes = b"", second: bytes = b"") -> bytes:
+    """One frame; the lengths of the bodies are added to the head."""
+    encoded = orjson.dumps([*head, len(first), len(second)])
+    size = 4 + len(encoded) + len(first) + len(second)
+    return b"".join((_LENGTHS.pack(size, len(encoded)), encoded, first, second))
+
+
+def read_frames(content: bytes) -> Iterator[tuple[int, list[Any], bytes, bytes]]:
+    """The whole frames of a file: where each ends, its head without the lengths, its bodies."""
+    at, total = 0, len(content)
+    while at + 8 <= total:
+        size, head_bytes = _LENGTHS.unpack_from(content, at)
+        end = at + 4 + size
+        if end > total:
+            return
+        start = at + 8
+        head = orjson.loads(content[start : start + head_bytes])
+        *told, first_bytes, second_bytes = head
+        start += head_bytes
+        middle = start + first_bytes
+        yield end, told, content[start:middle], content[middle : middle + second_bytes]
+        at = end
