@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from loopwright.api import Api
 from loopwright.aws import tables as aws_tables
+from loopwright.aws.alarms import ALARM_KIND, SETTLE_S, AlarmRounds, alarm_operations
 from loopwright.aws.identity import iam_operations, sts_operations
 from loopwright.aws.images import ecr_operations
 from loopwright.aws.logs import logs_operations
@@ -78,6 +79,7 @@ def all_kinds(machine: Machine, schedule: Schedule | None = None) -> list[Kind]:
         *processing_kinds(machine),
         *hosting_kinds(machine),
         *tuning_kinds(),
+        ALARM_KIND,
     ]
 
 
@@ -99,7 +101,7 @@ def all_operations(kinds: Kinds, database: Database, home: Path) -> dict[str, di
         "iam": iam_operations(database),
         "ecr": ecr_operations(),
         "logs": logs_operations(home),
-        "cloudwatch": cloudwatch_operations(database),
+        "cloudwatch": {**cloudwatch_operations(database), **alarm_operations(database)},
     }
 
 
@@ -142,6 +144,9 @@ class ControlPlane:
         )
         self.supervisor = Supervisor(self.store, self.backend, self.clock, self.engine.wake)
         self._metrics = Metrics(self.database)
+        self._alarms = AlarmRounds(
+            self.store, self._metrics, self.clock, self._act, SETTLE_S * settings.time_scale
+        )
         self._taken: dict[str, int] = {}
         self._checkpoints = CheckpointSync(home, self.objects)
         self.backend.before_stop = self._checkpoints.before_stop
@@ -269,10 +274,20 @@ class ControlPlane:
     def step(self) -> None:
         """One round."""
         self._take_metrics()
+        self._alarms.round(self._regions())
         self.supervisor.round()
         self.engine.plan_due()
         self.engine.run_calls(self._pool)
         self._publish()
+
+    def _regions(self) -> list[str]:
+        """The regions that have alarms."""
+        statement = sa.select(RECORDS.c.region).where(RECORDS.c.kind == "Alarm").distinct()
+        with self.store.reading() as connection:
+            return [row.region for row in connection.execute(statement)]
+
+    def _act(self, alarm: Record, action: str, value: float, at: float) -> None:
+        """Carry out an action of an alarm; topics are only shown."""
 
     def _pace(self) -> float:
         """How long to wait for news: the ends of units bring none."""
@@ -337,7 +352,8 @@ class ControlPlane:
             content = path.read_bytes()
             taken[path.name] = len(content)
             if self._taken.get(path.name) != len(content):
-                self._metrics.take_invocations(path.name, content.split(b"\n")[:-1])
+                lines = content.split(b"\n")[:-1]
+                self._metrics.take_invocations(path.name, lines, self.clock.platform)
             elif not Path(f"/proc/{path.stem.rpartition('-')[2]}").exists():
                 path.unlink()
 

@@ -6,6 +6,7 @@ the same transaction as the points, so a line counts once however often it is re
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -31,6 +32,17 @@ def cloudwatch_operations(database: Database) -> dict[str, Operation]:
         "ListMetrics": metrics.names,
         "GetMetricData": metrics.query,
     }
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A metric and the statistic of it that someone watches."""
+
+    namespace: str
+    name: str
+    dimensions: tuple[dict[str, str], ...]
+    statistic: str
+    unit: str | None
 
 
 class Metrics:
@@ -151,6 +163,16 @@ class Metrics:
                 )
         return {"MetricDataResults": results}
 
+    def series(
+        self, region: str, metric: "Watched", period_s: int, window: tuple[float, float]
+    ) -> list[tuple[float, float]]:
+        """(start of the period, value) of the periods that have points, by time."""
+        rows = self._rows(
+            region, metric.namespace, metric.name, metric.dimensions, metric.unit, window
+        )
+        points = _by_period(rows, period_s)
+        return [(at, _statistic(total, metric.statistic)) for at, _, total in points]
+
     def _rows(
         self,
         region: str,
@@ -215,12 +237,15 @@ class Metrics:
 
         self._database.write(work)
 
-    def take_invocations(self, file: str, lines: list[bytes]) -> None:
+    def take_invocations(
+        self, file: str, lines: list[bytes], platform: Callable[[float], float]
+    ) -> None:
         """Take lines of a gateway's tallies that were not taken yet (`router.tallies`).
 
         Args:
             file: Its name; each gateway process has its own.
             lines: All whole lines of the file.
+            platform: The platform's time at a real one.
         """
         statement = sa.select(READ_LINES.c.lines).where(READ_LINES.c.unit == file)
 
@@ -231,14 +256,17 @@ class Metrics:
             connection.execute(sa.delete(READ_LINES).where(READ_LINES.c.unit == file))
             connection.execute(sa.insert(READ_LINES).values(unit=file, lines=len(lines)))
             for line in lines[start:]:
-                _take_tally(connection, orjson.loads(line))
+                _take_tally(connection, orjson.loads(line), platform)
 
         self._database.write(work)
 
 
-def _take_tally(connection: sa.Connection, told: list[Any]) -> None:
+def _take_tally(
+    connection: sa.Connection, told: list[Any], platform: Callable[[float], float]
+) -> None:
     """One line: points under both sets of dimensions that the service has."""
-    region, endpoint, config, variant, _, at, points = told
+    region, endpoint, config, variant, _, real, points = told
+    at = platform(real)
     pair = [
         {"Name": "EndpointName", "Value": endpoint},
         {"Name": "VariantName", "Value": variant},

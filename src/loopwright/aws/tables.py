@@ -1,4 +1,4 @@
-"""Tables of the neighbours: roles and metric points."""
+"""Tables of the neighbours: roles, metric points, histories of alarms."""
 
 import sqlalchemy as sa
 
@@ -41,4 +41,17 @@ READ_LINES = sa.Table(
     METADATA,
     sa.Column("unit", sa.Text, primary_key=True),
     sa.Column("lines", sa.Integer, nullable=False),
+)
+
+ALARM_HISTORY = sa.Table(
+    "alarm_history",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("region", sa.Text, nullable=False),
+    sa.Column("alarm", sa.Text, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("summary", sa.Text, nullable=False),
+    sa.Column("data", sa.Text, nullable=False),
+    sa.Index("alarm_history_by_alarm", "region", "alarm", "at"),
 )

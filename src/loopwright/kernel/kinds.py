@@ -35,6 +35,7 @@ class Kind:
         delete_when: Values of `state` in which Delete is allowed; None: in any.
         plural: Of the List operation, when it is not the name with an s.
         spec_defaults: Members that the service fills in when the request leaves them out.
+        service, separator: Of its ARNs.
     """
 
     name: str
@@ -51,6 +52,8 @@ class Kind:
     delete_when: frozenset[str] | None = None
     plural: str = ""
     spec_defaults: Mapping[str, Any] = field(default_factory=dict)
+    service: str = "sagemaker"
+    separator: str = "/"
 
     @property
     def name_member(self) -> str:
@@ -113,5 +116,6 @@ class Kinds:
         return iter(self._kinds.values())
 
     def arn(self, kind: Kind, region: str, name: str) -> str:
-        """`arn:aws:sagemaker:REGION:ACCOUNT:KIND/NAME`."""
-        return f"arn:aws:sagemaker:{region}:{self.account}:{kind.arn}/{name}"
+        """`arn:aws:SERVICE:REGION:ACCOUNT:KIND/NAME`."""
+        resource = f"{kind.arn}{kind.separator}{name}"
+        return f"arn:aws:{kind.service}:{region}:{self.account}:{resource}"

@@ -5,7 +5,7 @@ of a record names the revision that it was based on, so that nothing is overwrit
 """
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -175,9 +175,20 @@ class Store:
             raise Taken(record.name) from error
 
     def change(
-        self, record: Record, status: Mapping[str, Any], *, state: str, now: float, event: str
+        self,
+        record: Record,
+        status: Mapping[str, Any],
+        *,
+        state: str,
+        now: float,
+        event: str,
+        more: Callable[[sa.Connection], None] = lambda connection: None,
     ) -> Record:
         """Replace the status document and have the record planned at once.
+
+        Args:
+            event: For its history; empty for none.
+            more: What else belongs to the transaction.
 
         Raises:
             Outdated: the record changed since `record` was read, or is gone.
@@ -186,7 +197,9 @@ class Store:
         def work(connection: sa.Connection) -> Record:
             changed = update_status(connection, record, status, state=state, now=now)
             set_due(connection, record.uid, now)
-            add_event(connection, record.uid, now, event)
+            if event:
+                add_event(connection, record.uid, now, event)
+            more(connection)
             return changed
 
         return self.database.write(work)

@@ -1,0 +1,143 @@
+"""Alarms through boto3 on a server whose minutes are short, and updates that they take back."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.real.load import Load
+from tests.real.test_production import NAMED
+from tests.server import ROLE, SKLEARN, Server, await_that, packed, variant
+
+pytestmark = pytest.mark.real
+SCALE = 20
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server on which a minute takes three seconds."""
+    home: Path = tmp_path_factory.mktemp("quick") / "home"
+    server = Server(home, options=("--time-scale", str(SCALE)))
+    server.start()
+    yield server
+    server.stop()
+
+
+def alarm(**more: Any) -> dict[str, Any]:
+    return {
+        "AlarmName": "alarm",
+        "Namespace": "Own",
+        "MetricName": "depth",
+        "Dimensions": [{"Name": "queue", "Value": "q"}],
+        "Statistic": "Maximum",
+        "Period": 10,
+        "EvaluationPeriods": 1,
+        "Threshold": 5.0,
+        "ComparisonOperator": "GreaterThanThreshold",
+        **more,
+    }
+
+
+def state(server: Server, name: str, wanted: str) -> dict[str, Any]:
+    def reached() -> dict[str, Any] | None:
+        found = server.client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]
+        return dict(found[0]) if found and found[0]["StateValue"] == wanted else None
+
+    return await_that(reached, f"{name} in {wanted}")
+
+
+def test_an_alarm_goes_through_its_states(quick: Server) -> None:
+    watch = quick.client("cloudwatch")
+    watch.put_metric_alarm(**alarm())
+    assert state(quick, "alarm", "INSUFFICIENT_DATA")["AlarmArn"].endswith(":alarm:alarm")
+
+    def put(value: float, wanted: str) -> dict[str, Any]:
+        def reached() -> dict[str, Any] | None:
+            data = {"MetricName": "depth", "Dimensions": alarm()["Dimensions"], "Value": value}
+            watch.put_metric_data(Namespace="Own", MetricData=[data])
+            found = watch.describe_alarms(AlarmNames=["alarm"])["MetricAlarms"][0]
+            return dict(found) if found["StateValue"] == wanted else None
+
+        return await_that(reached, wanted)
+
+    assert "9.0" in put(9.0, "ALARM")["StateReason"]
+    put(1.0, "OK")
+    history = watch.describe_alarm_history(
+        AlarmName="alarm", HistoryItemType="StateUpdate", ScanBy="TimestampAscending"
+    )["AlarmHistoryItems"]
+    assert [json.loads(item["HistoryData"])["newState"]["stateValue"] for item in history][:2] == [
+        "ALARM",
+        "OK",
+    ]
+    found = watch.describe_alarms_for_metric(
+        Namespace="Own", MetricName="depth", Dimensions=alarm()["Dimensions"]
+    )
+    assert [item["AlarmName"] for item in found["MetricAlarms"]] == ["alarm"]
+    assert watch.describe_alarms(StateValue="ALARM")["MetricAlarms"] == []
+    watch.delete_alarms(AlarmNames=["alarm"])
+    assert watch.describe_alarms()["MetricAlarms"] == []
+    with pytest.raises(ClientError, match="no alarm 'alarm'"):
+        watch.set_alarm_state(AlarmName="alarm", StateValue="OK", StateReason="x")
+
+
+def test_a_canary_that_fails_is_taken_back_by_its_alarm(quick: Server) -> None:
+    server = quick
+    sagemaker, watch = server.client("sagemaker"), server.client("cloudwatch")
+    data = server.put("named/model.tar.gz", packed({"note.txt": "x"}))
+    source = server.put_source("named", {"serve.py": NAMED})
+    for name in ("good", "bad"):
+        environment = {
+            "NAME": name,
+            "SAGEMAKER_PROGRAM": "serve.py",
+            "SAGEMAKER_SUBMIT_DIRECTORY": source,
+        }
+        container = {"Image": SKLEARN, "ModelDataUrl": data, "Environment": environment}
+        sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+        sagemaker.create_endpoint_config(
+            EndpointConfigName=name, ProductionVariants=[variant("A", name)]
+        )
+    sagemaker.create_endpoint(EndpointName="guarded", EndpointConfigName="good")
+    assert server.endpoint("guarded")["EndpointStatus"] == "InService"
+    dimensions = {"EndpointName": "guarded", "VariantName": "A", "EndpointConfigName": "bad"}
+    watch.put_metric_alarm(
+        **alarm(
+            AlarmName="errors",
+            Namespace="AWS/SageMaker",
+            MetricName="Invocation5XXErrors",
+            Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
+            Statistic="Average",
+            Threshold=0.5,
+            TreatMissingData="notBreaching",
+        )
+    )
+    routing = {
+        "Type": "CANARY",
+        "WaitIntervalInSeconds": 600,
+        "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 20},
+    }
+    deployment = {
+        "BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": routing},
+        "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "errors"}]},
+    }
+    with Load(server, "guarded", '{"fail": "bad", "sleep": 0.005}', threads=4) as load:
+        sagemaker.update_endpoint(
+            EndpointName="guarded", EndpointConfigName="bad", DeploymentConfig=deployment
+        )
+        await_that(lambda: len(load.failures) > 3 or None, "errors of the canary")
+
+        def back() -> dict[str, Any] | None:
+            found = dict(sagemaker.describe_endpoint(EndpointName="guarded"))
+            return found if found["EndpointStatus"] == "InService" else None
+
+        found = await_that(back, "the rollback")
+        assert found["EndpointConfigName"] == "good"
+        assert "errors" in found["FailureReason"]
+        load.more(20)
+        failed = len(load.failures)
+        load.more(200)
+        assert len(load.failures) == failed
+    assert all("as was asked for" in str(error) for error in load.failures)
+    sagemaker.delete_endpoint(EndpointName="guarded")
