@@ -95,3 +95,12 @@ def own_server(tmp_path: Path) -> Iterator[Server]:
 
 
 assert sys.version_info >= (3, 11)
+
+
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server on which a minute takes three seconds."""
+    running = Server(tmp_path_factory.mktemp("quick") / "home", options=("--time-scale", "20"))
+    running.start()
+    yield running
+    running.stop()

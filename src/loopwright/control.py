@@ -38,6 +38,8 @@ from loopwright.hosting.journal import JournalTaker
 from loopwright.hosting.kinds import hosting_kinds
 from loopwright.hosting.operations import hosting_operations
 from loopwright.hosting.own import own_hosting_operations
+from loopwright.hosting.scaling.operations import TARGET_KIND, scaling_operations
+from loopwright.hosting.scaling.triggers import breach, scaling_functions
 from loopwright.kernel.clock import ScaledClock
 from loopwright.kernel.engine import Engine
 from loopwright.kernel.history import history_operations
@@ -80,6 +82,7 @@ def all_kinds(machine: Machine, schedule: Schedule | None = None) -> list[Kind]:
         *hosting_kinds(machine),
         *tuning_kinds(),
         ALARM_KIND,
+        TARGET_KIND,
     ]
 
 
@@ -101,6 +104,7 @@ def all_operations(kinds: Kinds, database: Database, home: Path) -> dict[str, di
         "iam": iam_operations(database),
         "ecr": ecr_operations(),
         "logs": logs_operations(home),
+        "application-autoscaling": scaling_operations(),
         "cloudwatch": {**cloudwatch_operations(database), **alarm_operations(database)},
     }
 
@@ -140,6 +144,7 @@ class ControlPlane:
             {
                 "collect": collector(home, self.objects),
                 **tuning_functions(self.store, self.objects, home),
+                **scaling_functions(self.store, self.clock),
             },
         )
         self.supervisor = Supervisor(self.store, self.backend, self.clock, self.engine.wake)
@@ -288,6 +293,8 @@ class ControlPlane:
 
     def _act(self, alarm: Record, action: str, value: float, at: float) -> None:
         """Carry out an action of an alarm; topics are only shown."""
+        breach(self.store, alarm, action, value, at)
+        self.engine.wake()
 
     def _pace(self) -> float:
         """How long to wait for news: the ends of units bring none."""

@@ -18,21 +18,22 @@ class World:
     """A simulated world whose endpoint `e` is looked at after every step."""
 
     def __init__(self, folder: Path, effects: Effects | None = None) -> None:
-        kinds = [*hosting_kinds(MACHINE)]
-        if not any(kind.name == "Alarm" for kind in kinds):
-            kinds.append(ALARM)
-        self.simulated = SimulatedWorld(
-            folder,
-            kinds,
-            effects or Effects(),
-            collected=lambda arguments: None,
-            more_operations=hosting_operations(),
-        )
-        self.simulated.backend.script_of = script_of
+        self.simulated = self._make(folder, effects or Effects())
         self.call = self.simulated.call
         self.seen: list[tuple[str, dict[str, float]]] = []
         container = {"Image": IMAGE, "ModelDataUrl": "s3://bucket/model.tar.gz"}
         self.call("CreateModel", ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=container)
+
+    def _make(self, folder: Path, effects: Effects) -> SimulatedWorld:
+        simulated = SimulatedWorld(
+            folder,
+            [*hosting_kinds(MACHINE), ALARM],
+            effects,
+            collected=lambda arguments: None,
+            more_operations=hosting_operations(),
+        )
+        simulated.backend.script_of = script_of
+        return simulated
 
     def config(self, name: str, counts: Mapping[str, int], **members: Any) -> None:
         """An endpoint configuration with these variants, each of weight 1."""

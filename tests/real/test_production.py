@@ -16,7 +16,9 @@ from tests.server import BUCKET, ROLE, SKLEARN, Server, await_that, packed, vari
 
 pytestmark = pytest.mark.real
 NAMED = """\
-import json, os, time
+import json, os, time, uuid
+
+TOKEN = uuid.uuid4().hex
 
 
 def model_fn(model_dir):
@@ -31,8 +33,10 @@ def predict_fn(body, name):
     wish = json.loads(body) if body[:1] == "{" else {}
     if wish.get("fail") == name:
         raise ValueError("as was asked for")
+    if wish.get("kill") == TOKEN:
+        os.kill(os.getpid(), 9)
     time.sleep(wish.get("sleep", 0))
-    return {"by": name, "pid": os.getpid(), "value": wish.get("value", 0) + wish.get(name, 0)}
+    return {"by": name, "token": TOKEN, "value": wish.get("value", 0) + wish.get(name, 0)}
 
 
 def output_fn(answer, accept):
@@ -292,8 +296,10 @@ def test_canary_and_rolling_updates_under_load_lose_no_request(models: Server) -
         load.more(50)
         assert set(load.more(100)) == {"one"}
         # One of the two instances is killed: nobody sees it.
-        pid = load.answers[-1]["pid"]
-        os.kill(pid, signal.SIGKILL)
+        killed = load.answers[-1]["token"]
+        for _ in range(8):
+            invoke(server, "moved", json.dumps({"kill": killed}))
         load.more(200)
+        await_that(lambda: load.answers[-1]["token"] != killed or None, "the other instance")
     assert load.failures == []
     sagemaker.delete_endpoint(EndpointName="moved")
