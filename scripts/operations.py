@@ -9,6 +9,7 @@ from loopwright.control import all_kinds, all_operations
 from loopwright.database import Database
 from loopwright.kernel.kinds import Kinds
 from loopwright.objects.face import BODY_OPERATIONS, OPERATIONS
+from loopwright.objects.store import LocalObjects
 from loopwright.wire.services import service
 
 HEAD = """\
@@ -24,7 +25,8 @@ def page() -> str:
     kinds = Kinds(all_kinds(Machine(2.0, 8 * 2**30)), account="123456789012")
     with tempfile.TemporaryDirectory() as folder:
         database = Database(f"sqlite:///{folder}/x.db")
-        found = all_operations(kinds, database, Path(folder))
+        objects = LocalObjects(database, Path(folder))
+        found = all_operations(kinds, database, Path(folder), objects)
         database.close()
     lines = [HEAD]
     for name, operations in sorted(found.items()):

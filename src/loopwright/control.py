@@ -34,6 +34,10 @@ from loopwright.config import Settings
 from loopwright.contract.instances import Machine
 from loopwright.database import Database
 from loopwright.hosting import tables as hosting_tables
+from loopwright.hosting.experiments.kinds import BANDIT_KIND, EXPERIMENT_KIND
+from loopwright.hosting.experiments.operations import experiment_operations
+from loopwright.hosting.experiments.rounds import OnlineRounds
+from loopwright.hosting.experiments.taking import take_observations
 from loopwright.hosting.journal import JournalTaker
 from loopwright.hosting.kinds import hosting_kinds
 from loopwright.hosting.operations import hosting_operations
@@ -83,10 +87,14 @@ def all_kinds(machine: Machine, schedule: Schedule | None = None) -> list[Kind]:
         *tuning_kinds(),
         ALARM_KIND,
         TARGET_KIND,
+        EXPERIMENT_KIND,
+        BANDIT_KIND,
     ]
 
 
-def all_operations(kinds: Kinds, database: Database, home: Path) -> dict[str, dict[str, Operation]]:
+def all_operations(
+    kinds: Kinds, database: Database, home: Path, objects: Objects
+) -> dict[str, dict[str, Operation]]:
     """Every operation that works, by service and name."""
     return {
         "sagemaker": {
@@ -99,6 +107,7 @@ def all_operations(kinds: Kinds, database: Database, home: Path) -> dict[str, di
             **tuning_advice(),
             **own_training_operations(),
             **own_hosting_operations(database),
+            **experiment_operations(database, objects),
         },
         "sts": sts_operations(),
         "iam": iam_operations(database),
@@ -155,7 +164,9 @@ class ControlPlane:
         self._taken: dict[str, int] = {}
         self._checkpoints = CheckpointSync(home, self.objects)
         self.backend.before_stop = self._checkpoints.before_stop
-        self._journal = JournalTaker(home, self.database, self.objects)
+        takes = (take_observations(self.clock.platform),)
+        self._journal = JournalTaker(home, self.database, self.objects, takes)
+        self._online = OnlineRounds(self.database, self.store, self.clock)
         self._stopping = threading.Event()
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="call")
         self._threads: list[threading.Thread] = []
@@ -164,7 +175,7 @@ class ControlPlane:
         own: dict[str, Callable[[], dict[str, Any]]] = {}
         if settings.allow_reset:
             own["/loopwright/reset"] = self.reset
-        operations = all_operations(self.kinds, self.database, home)
+        operations = all_operations(self.kinds, self.database, home, self.objects)
         self.app = Api(operations, self.context, face, self.keys, own)
 
     def _create_tables(self) -> None:
@@ -256,6 +267,8 @@ class ControlPlane:
         while not self._stopping.wait(JOURNAL_S):
             try:
                 self._journal.round(time.time())
+                if self._online.round():
+                    self.engine.wake()
             except Exception:
                 LOG.exception("the gateways' journal could not be taken; the next round repeats it")
 

@@ -44,8 +44,7 @@ def output_fn(answer, accept):
 """
 
 
-@pytest.fixture(scope="module")
-def models(server: Server) -> Iterator[Server]:
+def make_models(server: Server) -> None:
     """Models `one` and `two`, that answer by their name."""
     data = server.put("named/model.tar.gz", packed({"note.txt": "x"}))
     source = server.put_source("named", {"serve.py": NAMED})
@@ -63,6 +62,12 @@ def models(server: Server) -> Iterator[Server]:
                 },
             },
         )
+
+
+@pytest.fixture(scope="module")
+def models(server: Server) -> Iterator[Server]:
+    """A server that has them."""
+    make_models(server)
     yield server
     for name in ("one", "two"):
         server.client("sagemaker").delete_model(ModelName=name)

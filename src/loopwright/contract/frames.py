@@ -6,8 +6,9 @@ end the list. What the lists hold, after the kind:
 
 - capture: what the route told, variant, time, event id, inference id, custom attributes of the
   request and of the answer, content type of the request and of the answer, whether each is there;
-- observation: region, endpoint, configuration, variant, propensity (0: not chosen by chance),
-  status (0: no answer), microseconds, time, inference id, the user's place or None;
+- observation: region, endpoint, configuration, variant, the chances of all variants by name (None:
+  it was not chosen by chance), status (0: no answer), microseconds, time, inference id, the user's
+  place or None;
 - comparison: region, endpoint, configuration, live variant, shadow variant, both statuses (of the
   shadow 0: no answer, -1: not asked), both microseconds, time, whether the answers are the same
   bytes, both content types.

@@ -6,7 +6,7 @@ operation's output shape, and what List filters and sorts by are the members of 
 
 import base64
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -51,7 +51,7 @@ class Context:
 Operation = Callable[[Context, dict[str, Any]], dict[str, Any]]
 
 
-def generic_operations(kinds: Kinds, model: ServiceModel) -> dict[str, Operation]:
+def generic_operations(kinds: Iterable[Kind], model: ServiceModel) -> dict[str, Operation]:
     """Every operation of the model that follows from the kinds, by its name."""
     names = set(model.operation_names)
     found: dict[str, Operation] = {}
@@ -83,6 +83,15 @@ def _bound(verb: Callable[..., dict[str, Any]], kind: Kind, model: OperationMode
 def _create(
     context: Context, kind: Kind, _model: OperationModel, params: dict[str, Any]
 ) -> dict[str, Any]:
+    return create(context, kind, params)
+
+
+def create(context: Context, kind: Kind, params: dict[str, Any]) -> dict[str, Any]:
+    """Add a record of a kind; its ARN.
+
+    Raises:
+        ApiError: the name is taken, or the kind's check refuses the request.
+    """
     name = params[kind.name_member]
     spec = {**kind.spec_defaults, **{k: v for k, v in params.items() if k != "Tags"}}
     spec = orjson.loads(orjson.dumps(spec, default=_plain))

@@ -110,6 +110,7 @@ class Route:
         sticky: The custom attribute by which users keep their variant; empty: the session only.
         observed: Whether each request is told to the control plane.
         plain: Whether nothing but a variant is to be found for a request.
+        chances: By variant's name, of a request without a target, as JSON.
     """
 
     endpoint: str
@@ -123,6 +124,7 @@ class Route:
     groups: tuple[Group, ...] = ()
     observed: bool = False
     plain: bool = True
+    chances: orjson.Fragment | None = None
 
     def choose(self, target: str | None, at: float | None = None) -> Variant:
         """The variant of a request.
@@ -158,11 +160,6 @@ class Route:
             if point < 0:
                 return variant
         return found[-1]
-
-    def propensity(self, variant: Variant) -> float:
-        """The chance, 0 to 1, that a request without a target goes to this variant."""
-        total = self.totals[-1]
-        return variant.weight / total if total > 0 else 0.0
 
 
 def position(key: str) -> float:
@@ -209,7 +206,17 @@ def route_of(
         tuple(accumulate(variant.weight for variant in variants)),
         shadows, capture, str(document.get("sticky") or ""), groups, observed,
         not (shadows or capture or observed),
+        orjson.Fragment(orjson.dumps(_chances(variants))),
     )  # fmt: skip
+
+
+def _chances(variants: tuple[Variant, ...]) -> dict[str, float]:
+    total = sum(variant.weight for variant in variants)
+    found: dict[str, float] = {}
+    for variant in variants:
+        share = variant.weight / total if total > 0 else 0.0
+        found[variant.name] = found.get(variant.name, 0.0) + share
+    return found
 
 
 def _instance(entry: Document, known: dict[str, Instance]) -> Instance:

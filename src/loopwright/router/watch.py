@@ -224,7 +224,7 @@ def _capture(asked: Asked, capture: Capture, variant: str, head: Head, body: byt
 def _observation(
     asked: Asked, route: Route, variant: Variant, status: int, seconds: float
 ) -> bytes:
-    propensity = route.propensity(variant) if asked.free else 0.0
+    chances = route.chances if asked.free else None
     return frame(
         [
             OBSERVED,
@@ -232,7 +232,7 @@ def _observation(
             route.endpoint,
             variant.config,
             variant.name,
-            propensity,
+            chances,
             status,
             round(seconds * MICROSECONDS),
             time.time(),

@@ -1,0 +1,131 @@
+"""What follows from outcomes without anyone asking: new weights of bandits, guards that trip."""
+
+import zlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+import sqlalchemy as sa
+
+from loopwright.database import Database
+from loopwright.hosting.capacity import Change, with_changes
+from loopwright.hosting.experiments import state as experiment
+from loopwright.hosting.experiments.taking import BANDIT, EXPERIMENT, settings_of, settle_windows
+from loopwright.hosting.tables import ALLOCATIONS, ONLINE_STATES
+from loopwright.hosting.traffic.arms import allocation
+from loopwright.kernel.clock import Clock
+from loopwright.kernel.records import Record
+from loopwright.kernel.store import Outdated, Store
+from loopwright.kernel.tables import RECORDS
+from loopwright.wire.errors import ApiError
+
+MOVED: Final = 0.005
+"""Smaller changes of a share are left alone."""
+
+
+class OnlineRounds:
+    """One per control plane; called by one thread. Every step is safe to repeat."""
+
+    def __init__(self, database: Database, store: Store, clock: Clock) -> None:
+        self._database = database
+        self._store = store
+        self._clock = clock
+        self._known: dict[str, str] = {}
+
+    def round(self) -> bool:
+        """Act on what changed; whether anything did."""
+        rows = self._running()
+        if not rows:
+            self._known.clear()
+            return False
+        settle_windows(self._database, self._clock.now())
+        acted = False
+        for row in self._running():
+            if self._known.get(row.uid) == row.state:
+                continue
+            record = self._store.by_uid(row.uid)
+            if record is None:
+                continue
+            state = orjson.loads(row.state)
+            done = (
+                self._allocate(record, state) if row.kind == BANDIT else self._guard(record, state)
+            )
+            if done:
+                self._known[row.uid] = row.state
+                acted = True
+        return acted
+
+    def _running(self) -> list[Any]:
+        statement = (
+            sa.select(RECORDS.c.uid, RECORDS.c.kind, ONLINE_STATES.c.state)
+            .join(ONLINE_STATES, ONLINE_STATES.c.uid == RECORDS.c.uid)
+            .where(RECORDS.c.kind.in_((EXPERIMENT, BANDIT)), RECORDS.c.state == "Running")
+        )
+        with self._database.read() as connection:
+            return list(connection.execute(statement))
+
+    def _allocate(self, record: Record, state: Mapping[str, Any]) -> bool:
+        """Give an endpoint the bandit's weights; False: try again."""
+        shares = allocation(state, settings_of(record.spec), zlib.crc32(record.uid.encode()))
+        endpoint = self._store.get(record.region, "Endpoint", record.name)
+        if endpoint is None:
+            return True
+        before = endpoint.status.get("Allocation") or {}
+        if before.keys() == shares.keys() and all(
+            abs(before[name] - share) < MOVED for name, share in shares.items()
+        ):
+            return True
+        now = self._clock.now()
+        text = orjson.dumps({name: round(share, 6) for name, share in shares.items()}).decode()
+
+        def more(connection: sa.Connection) -> None:
+            connection.execute(
+                sa.insert(ALLOCATIONS).values(
+                    uid=record.uid, at=now, rewards=state["rewards"], shares=text
+                )
+            )
+
+        try:
+            self._store.change(
+                endpoint, {**endpoint.status, "Allocation": shares},
+                state=endpoint.status["EndpointStatus"], now=now, event="", more=more,
+            )  # fmt: skip
+        except Outdated:
+            return False
+        return True
+
+    def _guard(self, record: Record, state: Mapping[str, Any]) -> bool:
+        """Note guards that tripped, and take the traffic away if that was asked for."""
+        tripped = experiment.tripped(experiment.setting_of(record.spec), state)
+        names = sorted({name for name, _ in tripped})
+        if not names or record.status.get("Guarded") == names:
+            return True
+        if record.spec.get("GuardAction") == "RemoveTraffic" and not self._remove(record, names):
+            return False
+        words = ", ".join(f"{name} by {guard}" for name, guard in tripped)
+        try:
+            self._store.change(
+                record, {**record.status, "Guarded": names}, state="Running",
+                now=self._clock.now(), event=f"Guards say it is worse: {words}",
+            )  # fmt: skip
+        except Outdated:
+            return False
+        return True
+
+    def _remove(self, record: Record, names: list[str]) -> bool:
+        endpoint = self._store.get(record.region, "Endpoint", record.spec["EndpointName"])
+        if endpoint is None:
+            return True
+        weights = {item["name"]: item["weight"] for item in endpoint.status["Fleet"]["variants"]}
+        wanted = {name: Change(weight=0.0) for name in names if weights.get(name)}
+        if not wanted:
+            return True
+        try:
+            status = with_changes(endpoint, wanted)
+            self._store.change(
+                endpoint, status, state="Updating", now=self._clock.now(),
+                event=f"A guard of {record.name} takes the traffic from {', '.join(names)}",
+            )  # fmt: skip
+        except (Outdated, ApiError):
+            return False
+        return True
