@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_small(verbs, common)
     _add_jobs(verbs, common)
     _add_tuning(verbs, common)
+    _add_looks(verbs, common)
     return parser
 
 
@@ -224,16 +225,25 @@ def _add_tuning(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         "Take back the capacity of a spot job; it goes on from its checkpoint.",
     )
     interrupt.add_argument("name")
-    text = "Look at tuning jobs."
-    looks = verbs.add_parser("tuning", help=text, description=text).add_subparsers(
-        title="looks", required=True, metavar="LOOK"
+
+
+def _add_looks(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    """`SUBJECT show NAME`, live with `--follow`."""
+    looks = (
+        ("tuning", commands.show_tuning, "Progress, best so far, trials, history."),
+        ("endpoint", commands.show_endpoint, "Variants, instances, rates, latency, updates."),
+        ("experiment", commands.show_experiment, "Figures, effects and guards of variants."),
+        ("bandit", commands.show_bandit, "What the bandit of an endpoint knows, its weights."),
     )
-    show = _command(
-        looks, common, "show", commands.show_tuning, "Progress, best so far, trials, history."
-    )
-    show.add_argument("name")
-    show.add_argument("-f", "--follow", action="store_true", help="live, until the job is over")
-    show.add_argument("--json", action="store_true", help="for machines")
+    for subject, act, text in looks:
+        parser = verbs.add_parser(subject, help=text, description=text)
+        shows = parser.add_subparsers(title="looks", required=True, metavar="LOOK")
+        show = _command(shows, common, "show", act, text)
+        show.add_argument("name")
+        show.add_argument("-f", "--follow", action="store_true", help="live")
+        show.add_argument("--json", action="store_true", help="for machines")
+        if subject in ("experiment", "bandit"):
+            show.add_argument("--html", metavar="FILE", help="write a report that needs no network")
 
 
 if __name__ == "__main__":

@@ -78,6 +78,13 @@ def test_an_experiment_finds_the_better_variant_by_late_outcomes(models: Server)
     assert treatment["EffectLow"] > 0 and treatment["Mean"] > control["Mean"]
     assert [item["OnlineExperimentName"] for item in
             own.list_online_experiments()["OnlineExperiments"]] == ["better"]  # fmt: skip
+    shown = server.cli("experiment show", "better").stdout
+    assert "control" in shown and "*" in shown
+    page = server.home / "better.html"
+    server.cli("experiment show", "better", "--html", str(page))
+    assert "Experiment better on tested" in page.read_text()
+    shown = server.cli("endpoint show", "tested").stdout
+    assert "InService" in shown and "requests/s" in shown
     own.stop_online_experiment(OnlineExperimentName="better")
     assert own.describe_online_experiment(OnlineExperimentName="better")["Status"] == "Stopped"
     own.delete_online_experiment(OnlineExperimentName="better")
@@ -141,6 +148,10 @@ def test_a_bandit_learns_from_outcomes_and_goes_on_after_a_kill(own_server: Serv
         return found if shares.get("B", 0.0) > 0.9 else None
 
     before = await_that(learned, "the better variant's share")
+    assert "ThompsonSampling" in server.cli("endpoint show", "armed").stdout
+    page = server.home / "armed.html"
+    server.cli("bandit show", "armed", "--html", str(page))
+    assert "ThompsonSampling on armed" in page.read_text()
     server.kill()
     server.start()
     own = server.client("loopwright")

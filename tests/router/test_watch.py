@@ -1,8 +1,11 @@
 """What follows an answer: captured records, observations, copies to shadows; users' variants."""
 
+import base64
 import os
 import signal
 import threading
+import urllib.error
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -230,3 +233,28 @@ def test_groups_of_users_go_to_their_variant(gateway: Gateway, models: list[Mode
         assert gateway.ask("groups", **{header: sent})[1]["by"] == by
     both = {header: "tier=beta", "X-Amzn-SageMaker-Target-Variant": "A"}
     assert gateway.ask("groups", **both)[1]["by"] == "a"
+
+
+def test_counts_for_prometheus(gateway: Gateway, models: list[Model]) -> None:
+    gateway.route("counted", [one("A", 1, models[0])])
+    for _ in range(5):
+        gateway.ask("counted")
+
+    def page(user: str, password: str) -> tuple[int, str]:
+        url = f"http://127.0.0.1:{gateway.port}/metrics"
+        token = base64.b64encode(f"{user}:{password}".encode()).decode()
+        request = urllib.request.Request(url, headers={"Authorization": f"Basic {token}"})
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    status, text = page(gateway.access_key, gateway.secret)
+    assert status == 200
+    labels = 'region="us-east-1",endpoint="counted",config="",variant="A"'
+    assert f"loopwright_invocations_total{{{labels}}} 5" in text
+    assert f'loopwright_model_latency_seconds_bucket{{{labels},le="+Inf"}} 5' in text
+    assert f"loopwright_instances{{{labels}}} 1" in text
+    assert page(gateway.access_key, "wrong")[0] == 403
+    assert page("nobody", gateway.secret)[0] == 403

@@ -2,6 +2,7 @@
 
 from loopwright.commands.demo import demo
 from loopwright.commands.distribution import advise_distribution
+from loopwright.commands.endpoints import show_bandit, show_endpoint, show_experiment
 from loopwright.commands.jobs import describe, interrupt, invoke, logs, ps, stop
 from loopwright.commands.machine import doctor, images
 from loopwright.commands.output import CommandError
@@ -23,6 +24,9 @@ __all__ = [
     "logs",
     "ps",
     "serve",
+    "show_bandit",
+    "show_endpoint",
+    "show_experiment",
     "show_tuning",
     "stop",
 ]

@@ -91,3 +91,13 @@ def error_response(error: ApiError) -> bytes:
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
+
+
+def text_response(text: str, content_type: str) -> bytes:
+    """A page, as the whole HTTP response; the connection ends with it."""
+    body = text.encode()
+    head = (
+        f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nConnection: close\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body

@@ -13,10 +13,11 @@ from typing import Any, Final, cast
 
 import httptools
 
-from loopwright.router.answers import error_response
+from loopwright.router.answers import error_response, text_response
 from loopwright.router.heads import Asked, Body, read_invocation
 from loopwright.router.invoke import BODY_BYTES_MAX, Exchange, Invoker
 from loopwright.router.passing import Passing
+from loopwright.router.prometheus import CONTENT_TYPE, PATH, allowed, page
 from loopwright.wire.errors import ApiError
 
 HEAD_BYTES_MAX: Final = 65_536
@@ -214,6 +215,11 @@ class Client(asyncio.Protocol):
             elif self._headers.get("expect", "").lower() == "100-continue":
                 self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
             return
+        if path == PATH and method == "GET":
+            authorization = self._headers.get("authorization", "")
+            if authorization.lower().startswith("basic "):
+                self._counts(authorization)
+                return
         self._passing = Passing(self, self._door.control, method, self._url, self._headers)
         if self._queue:
             self.pause()
@@ -245,6 +251,19 @@ class Client(asyncio.Protocol):
             self._invoke(path.decode("latin-1"), query.decode("latin-1"), headers, body)
             return
         self._begin()
+
+    def _counts(self, authorization: str) -> None:
+        """Answer with the page for Prometheus, in its turn; the connection ends with it."""
+        self._last = True
+        invoker = self._door.invoker
+        exchange = Exchange(self, "", "", {}, b"")
+        self._queue.append(exchange)
+        if not allowed(authorization, invoker.keys):
+            text = "User and password must be an access key and its secret."
+            exchange.finish(error_response(ApiError("AccessDenied", text, 403)))
+        elif invoker.routes.tallies is not None:
+            body = page(invoker.routes.tallies, invoker.routes)
+            exchange.finish(text_response(body, CONTENT_TYPE))
 
     # Answers
 

@@ -261,6 +261,10 @@ class Routes:
     def __len__(self) -> int:
         return len(self._routes)
 
+    def all(self) -> list[Route]:
+        """All routes."""
+        return list(self._routes.values())
+
     def refresh(self) -> bool:
         """Read the folder again if it changed; whether it did."""
         try:

@@ -42,7 +42,7 @@ class Tally:
         # Since the gateway began: latencies by their power of two in microseconds, and the sums
         # of what is cleared.
         self.buckets = [0] * BUCKETS
-        self.ever = [0, 0, 0, 0.0]
+        self.ever = [0.0, 0.0, 0.0, 0.0]
         self.clear_now()
 
     def clear(self) -> None:
@@ -53,6 +53,16 @@ class Tally:
         ever[2] += self.errors_5
         ever[3] += self.total
         self.clear_now()
+
+    def ever_now(self) -> list[float]:
+        """Invocations, 4XX, 5XX and seconds at the model server since the gateway began."""
+        ever = self.ever
+        return [
+            ever[0] + self.invocations,
+            ever[1] + self.errors_4,
+            ever[2] + self.errors_5,
+            ever[3] + self.total,
+        ]
 
     def clear_now(self) -> None:
         """Begin anew."""
@@ -126,6 +136,10 @@ class Tallies:
         tally = self._tallies.setdefault(key, Tally())
         tally.instances = max(1, instances)
         return tally
+
+    def all(self) -> list[tuple[Key, Tally]]:
+        """All tallies in the order of their keys."""
+        return sorted(self._tallies.items())
 
     def flush(self, at_once: bool = False) -> None:
         """Write what was counted, if a second has passed or it must be now.
