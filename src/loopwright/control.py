@@ -44,6 +44,7 @@ from loopwright.hosting.operations import hosting_operations
 from loopwright.hosting.own import own_hosting_operations
 from loopwright.hosting.scaling.operations import TARGET_KIND, scaling_operations
 from loopwright.hosting.scaling.triggers import breach, scaling_functions
+from loopwright.hosting.shadow_tests import shadow_test_functions
 from loopwright.kernel.clock import ScaledClock
 from loopwright.kernel.engine import Engine
 from loopwright.kernel.history import history_operations
@@ -154,6 +155,7 @@ class ControlPlane:
                 "collect": collector(home, self.objects),
                 **tuning_functions(self.store, self.objects, home),
                 **scaling_functions(self.store, self.clock),
+                **shadow_test_functions(self.store, self.clock),
             },
         )
         self.supervisor = Supervisor(self.store, self.backend, self.clock, self.engine.wake)

@@ -229,6 +229,71 @@ def test_a_shadow_is_compared_and_costs_the_caller_nothing(models: Server) -> No
     server.client("sagemaker").delete_endpoint(EndpointName="shadowed")
 
 
+def test_a_shadow_test_runs_and_its_shadow_is_promoted(models: Server) -> None:
+    server = models
+    sagemaker = server.client("sagemaker")
+    serve(server, "trial", variant("A", "one"))
+
+    def model(variant_name: str, name: str) -> dict[str, Any]:
+        machine = {"InstanceType": "ml.m5.large", "InstanceCount": 1}
+        infrastructure = {
+            "InfrastructureType": "RealTimeInference",
+            "RealTimeInferenceConfig": machine,
+        }
+        return {
+            "VariantName": variant_name, "ModelName": name, "InfrastructureConfig": infrastructure,
+        }  # fmt: skip
+
+    shadows = [{"ShadowModelVariantName": "S", "SamplingPercentage": 50}]
+    request = {
+        "Name": "shadow-test",
+        "Type": "ShadowMode",
+        "RoleArn": ROLE,
+        "EndpointName": "trial",
+        "ModelVariants": [model("A", "one"), model("S", "two")],
+        "ShadowModeConfig": {"SourceModelVariantName": "A", "ShadowModelVariants": shadows},
+    }
+    with pytest.raises(ClientError, match="must be the source and the shadow"):
+        sagemaker.create_inference_experiment(
+            **{**request, "ModelVariants": [model("A", "one"), model("X", "two")]}
+        )
+    sagemaker.create_inference_experiment(**request)
+
+    def state(wanted: str) -> dict[str, Any]:
+        def reached() -> dict[str, Any] | None:
+            found = dict(sagemaker.describe_inference_experiment(Name="shadow-test"))
+            return found if found["Status"] == wanted else None
+
+        return await_that(reached, f"the experiment {wanted}")
+
+    found = state("Running")
+    assert {item["Status"] for item in found["ModelVariants"]} == {"InService"}
+    for _ in range(30):
+        assert _by(server, "trial") == "one"
+    own = server.client("loopwright")
+    await_that(
+        lambda: own.describe_shadow_comparison(EndpointName="trial")["Comparisons"] or None,
+        "comparisons",
+    )
+    listed = sagemaker.list_inference_experiments(StatusEquals="Running")["InferenceExperiments"]
+    assert [item["Name"] for item in listed] == ["shadow-test"]
+    with pytest.raises(ClientError, match="No production variant would be left"):
+        sagemaker.stop_inference_experiment(
+            Name="shadow-test", ModelVariantActions={"A": "Remove", "S": "Remove"}
+        )
+    sagemaker.stop_inference_experiment(
+        Name="shadow-test", ModelVariantActions={"A": "Remove", "S": "Promote"}, Reason="better"
+    )
+    found = state("Completed")
+    assert found["StatusReason"] == "better"
+    assert {_by(server, "trial") for _ in range(10)} == {"two"}
+    described = sagemaker.describe_endpoint(EndpointName="trial")
+    assert [item["VariantName"] for item in described["ProductionVariants"]] == ["S"]
+    assert "ShadowProductionVariants" not in described
+    sagemaker.delete_inference_experiment(Name="shadow-test")
+    sagemaker.delete_endpoint(EndpointName="trial")
+
+
 def test_users_keep_their_variant_and_groups_have_theirs(models: Server) -> None:
     server = models
     serve(server, "users", variant("A", "one"), variant("B", "two"))

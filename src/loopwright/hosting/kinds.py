@@ -8,6 +8,7 @@ from loopwright.contract.instances import Machine
 from loopwright.contract.programs import check_uri, refuse
 from loopwright.hosting.checks import check_deployment
 from loopwright.hosting.plan import endpoint_planner
+from loopwright.hosting.shadow_tests import SHADOW_TEST_KIND
 from loopwright.kernel.kinds import DELETING, Kind, Lookup
 from loopwright.kernel.records import Record
 from loopwright.wire.errors import validation
@@ -39,6 +40,7 @@ def hosting_kinds(machine: Machine) -> list[Kind]:
             missing=MISSING,
             taken=TAKEN,
         ),
+        SHADOW_TEST_KIND,
     ]
 
 

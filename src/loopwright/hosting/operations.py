@@ -6,6 +6,7 @@ from typing import Any, Final
 from loopwright.contract.programs import refuse
 from loopwright.hosting.capacity import Change, in_service, with_changes
 from loopwright.hosting.checks import check_deployment
+from loopwright.hosting.shadow_tests import shadow_test_operations
 from loopwright.kernel.records import Record
 from loopwright.kernel.verbs import Context, Operation, mutate
 from loopwright.wire.errors import validation
@@ -16,6 +17,7 @@ def hosting_operations() -> dict[str, Operation]:
     return {
         "UpdateEndpoint": _update_endpoint,
         "UpdateEndpointWeightsAndCapacities": _update_weights,
+        **shadow_test_operations(),
     }
 
 

@@ -36,6 +36,7 @@ class Kind:
         plural: Of the List operation, when it is not the name with an s.
         spec_defaults: Members that the service fills in when the request leaves them out.
         service, separator: Of its ARNs.
+        name_as: The member that names a record, where it is not the kind's name and `Name`.
     """
 
     name: str
@@ -54,11 +55,12 @@ class Kind:
     spec_defaults: Mapping[str, Any] = field(default_factory=dict)
     service: str = "sagemaker"
     separator: str = "/"
+    name_as: str = ""
 
     @property
     def name_member(self) -> str:
         """The request member that names a record."""
-        return f"{self.name}Name"
+        return self.name_as or f"{self.name}Name"
 
     @property
     def arn_member(self) -> str:
