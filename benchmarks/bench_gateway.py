@@ -40,6 +40,11 @@ ROUNDS = 5
 SECONDS = 1.0
 GOAL = 2.0
 ENDPOINT = "bench"
+# By endpoint: what its route has more, and the goal of its hop.
+WATCHED = {
+    "captured": (("capture",), 3.5),
+    "captured-shadowed": (("capture", "shadows"), 4.0),
+}
 ROW = [round(0.137 * n - 4, 3) for n in range(64)]
 BODIES = {"1 row": orjson.dumps([ROW]), "38 KB": orjson.dumps([ROW] * 100)[:38_000]}
 HAPROXY = """\
@@ -104,6 +109,42 @@ def measure(
                     per_s[name].append(seen.per_s)
             less = [a - b for a, b in zip(found["gateway"], checked, strict=True)]
             report(f"{shown}, {connections} connections", found, per_s, less)
+            if "HAProxy" in targets and connections > 1:
+                watched(targets, gateway_port, runtime, shown, body)
+
+
+def watched(
+    targets: dict[str, tuple[str | int, "subprocess.Popen[bytes]"]],
+    gateway_port: int,
+    runtime: object,
+    shown: str,
+    body: bytes,
+) -> None:
+    """The hop with capture, and with capture and a shadow that gets every request, to HAProxy."""
+    gateway = targets["gateway"][1]
+    requests = {
+        name: sent_by(
+            runtime, "invoke_endpoint", EndpointName=name, Body=body,
+            ContentType="application/json",
+        )
+        for name in (ENDPOINT, *WATCHED)
+    }  # fmt: skip
+    found: dict[str, list[float]] = {name: [] for name in ("HAProxy", *WATCHED)}
+    for _ in range(ROUNDS):
+        address, process = targets["HAProxy"]
+        seen = load(address, 32, SECONDS, [(requests[ENDPOINT], [7])], [process.pid])
+        found["HAProxy"].append(seen.cpu_us)
+        for name in WATCHED:
+            seen = load(gateway_port, 32, SECONDS, [(requests[name], [7])], [gateway.pid])
+            found[name].append(seen.cpu_us)
+    rows = [
+        [name, f"{statistics.median(values):.0f}", f"{ratio(values, found['HAProxy']):.2f}"]
+        for name, values in found.items()
+    ]
+    title = f"{shown}, 32 connections, all requests captured and copied"
+    table(title, ["", "CPU us a request", "x HAProxy"], rows)
+    for name, (_, wanted) in WATCHED.items():
+        goal(f"the hop, {name}, to HAProxy", ratio(found[name], found["HAProxy"]), wanted)
 
 
 def report(
@@ -168,7 +209,16 @@ def _gateway(home: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
             }
         ],
     }
-    route_file(home / "routes", f"{REGION}/{ENDPOINT}").write_bytes(orjson.dumps(route))
+    variant: dict[str, object] = route["variants"][0]  # type: ignore[index]
+    told = {"uri": "s3://bucket/captured", "csv": [], "json": ["application/json"]}
+    more = {
+        "capture": {"share": 1.0, "requests": True, "answers": True, "told": told},
+        "shadows": [{**variant, "name": "Shadow", "of": "AllTraffic", "share": 1.0}],
+    }
+    for name, members in {ENDPOINT: (), **{name: w[0] for name, w in WATCHED.items()}}.items():
+        document = {**route, "endpoint": name} | {member: more[member] for member in members}
+        path = route_file(home / "routes", f"{REGION}/{name}")
+        path.write_bytes(orjson.dumps(document))
     command = [
         sys.executable,
         "-m",

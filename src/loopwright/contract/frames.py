@@ -27,11 +27,16 @@ COMPARED: Final = "comparison"
 _LENGTHS: Final = struct.Struct("<II")
 
 
-def frame(head: list[Any], first: bytes = b"", second: bytes = b"") -> bytes:
-    """One frame; the lengths of the bodies are added to the head."""
+Part = bytes | memoryview
+
+
+def frame(head: list[Any], first: Part = b"", second: Part = b"") -> list[Part]:
+    """The parts of one frame; the lengths of the bodies, which are not copied, end the head."""
     encoded = orjson.dumps([*head, len(first), len(second)])
     size = 4 + len(encoded) + len(first) + len(second)
-    return b"".join((_LENGTHS.pack(size, len(encoded)), encoded, first, second))
+    parts: list[Part] = [_LENGTHS.pack(size, len(encoded)) + encoded]
+    parts += [body for body in (first, second) if body]
+    return parts
 
 
 def read_frames(content: bytes) -> Iterator[tuple[int, list[Any], bytes, bytes]]:

@@ -16,9 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from loopwright.contract.frames import FOLDER
+from loopwright.contract.frames import FOLDER, Part
 
 FILE_BYTES_MAX: Final = 67_108_864
+PARTS_MAX: Final = 1024
+"""The most that one `writev` takes (IOV_MAX of Linux)."""
 
 
 class Journal:
@@ -30,18 +32,18 @@ class Journal:
         self._fd = -1
         self._number = 0
         self._size = 0
-        self._frames: list[bytes] = []
+        self._frames: list[Part] = []
         self._then: list[Callable[[], None]] = []
 
-    def post(self, data: bytes, then: Callable[[], None] | None = None) -> None:
-        """Write a frame at the end of this turn, and call `then` after it was written.
+    def post(self, parts: list[Part], then: Callable[[], None] | None = None) -> None:
+        """Write frames at the end of this turn, and call `then` after it was written.
 
         `then` is called too when it could not be (the disk is full): a client gets its answer
         all the same, and the gateway's log tells of the loss.
         """
         if not self._frames and not self._then:
             self._loop.call_soon(self.flush)
-        self._frames.append(data)
+        self._frames += parts
         if then is not None:
             self._then.append(then)
 
@@ -51,10 +53,10 @@ class Journal:
         then, self._then = self._then, []
         if frames:
             try:
-                self._write(b"".join(frames))
+                self._write(frames)
             except OSError as error:
                 sys.stderr.write(
-                    f"{time.strftime('%FT%T')} {len(frames)} captured records or observations "
+                    f"{time.strftime('%FT%T')} captured records or observations of one moment "
                     f"are lost: {error}\n"
                 )
                 sys.stderr.flush()
@@ -62,14 +64,23 @@ class Journal:
         for call in then:
             call()
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, parts: list[Part]) -> None:
         if self._fd < 0 or self._size > FILE_BYTES_MAX:
             self._open()
-        rest = memoryview(data)
-        while rest:
-            written = os.write(self._fd, rest)
+        for start in range(0, len(parts), PARTS_MAX):
+            some = parts[start : start + PARTS_MAX]
+            size = sum(len(part) for part in some)
+            written = os.writev(self._fd, some)
             self._size += written
-            rest = rest[written:]
+            if written < size:
+                self._rest(b"".join(some)[written:])
+
+    def _rest(self, data: bytes) -> None:
+        """What one write left, which is rare."""
+        while data:
+            written = os.write(self._fd, data)
+            self._size += written
+            data = data[written:]
 
     def _open(self) -> None:
         """Begin a new file; its number tells the control plane that the one before is complete."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Final, Protocol
 
-from loopwright.contract.frames import CAPTURED, COMPARED, OBSERVED, frame
+from loopwright.contract.frames import CAPTURED, COMPARED, OBSERVED, Part, frame
 from loopwright.router.heads import Body, Head
 from loopwright.router.journal import Journal
 from loopwright.router.routes import Capture, Instance, Route, Shadow, Variant
@@ -71,16 +71,16 @@ class Watch:
         """A model server answered. `finish` gives the client its answer and is called once."""
         head, body = answer
         seconds = perf_counter() - asked.began
-        frames = []
+        frames: list[Part] = []
         captured = route.capture
         if captured is not None and head.status < 400 and random.random() < captured.share:
-            frames.append(_capture(asked, captured, variant.name, head, body))
+            frames += _capture(asked, captured, variant.name, head, body)
         else:
             captured = None
         if route.observed:
-            frames.append(_observation(asked, route, variant, head.status, seconds))
+            frames += _observation(asked, route, variant, head.status, seconds)
         if frames:
-            self._journal.post(b"".join(frames), finish)
+            self._journal.post(frames, finish)
         else:
             finish()
         for shadow in route.shadows:
@@ -132,9 +132,9 @@ class Watch:
         """A copy is answered or given up."""
         self._in_flight[shadow] -= 1
 
-    def tell(self, data: bytes) -> None:
+    def tell(self, parts: list[Part]) -> None:
         """Write a frame that no client waits for."""
-        self._journal.post(data)
+        self._journal.post(parts)
 
 
 class Copy:
@@ -210,20 +210,20 @@ class Copy:
         ]  # fmt: skip
 
 
-def _capture(asked: Asked, capture: Capture, variant: str, head: Head, body: bytes) -> bytes:
+def _capture(asked: Asked, capture: Capture, variant: str, head: Head, body: bytes) -> list[Part]:
     event = f"{random.getrandbits(128):032x}"
     told = [
         CAPTURED, capture.told, variant, time.time(), event, asked.inference_id, asked.attributes,
         _text(head.custom_attributes), asked.content_type, _text(head.content_type),
         capture.requests, capture.answers,
     ]  # fmt: skip
-    request = bytes(asked.body) if capture.requests else b""
+    request = asked.body if capture.requests else b""
     return frame(told, request, body if capture.answers else b"")
 
 
 def _observation(
     asked: Asked, route: Route, variant: Variant, status: int, seconds: float
-) -> bytes:
+) -> list[Part]:
     chances = route.chances if asked.free else None
     return frame(
         [
