@@ -1,0 +1,188 @@
+"""Loopwright's whole path and the peers that serve models, on the same model in one run.
+
+    python -m venv ENV && ENV/bin/pip install litserve bentoml mlflow scikit-learn fastapi
+    python benchmarks/serving.py ENV
+
+Measure: CPU time of all processes on the path of a request, requests a second, latency. Every
+answer is checked. Peers get the rows in the form that each of them takes.
+"""
+
+import contextlib
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import joblib
+import orjson
+from bench_endpoint import (
+    ONE_THREAD,
+    WHOLE,
+    Targets,
+    _bodies,
+    _loopwright,
+    _peers,
+    _plain,
+    fitted,
+)
+from common import (
+    HERE,
+    Load,
+    await_listening,
+    folder,
+    free_port,
+    load,
+    ratio,
+    remark,
+    spawned,
+    table,
+    tree,
+)
+from threadpoolctl import threadpool_limits
+
+ROUNDS = 3
+SECONDS = 2.5
+Rows = dict[int, list[tuple[bytes, Any]]]
+
+
+def main(environment: Path) -> None:
+    model = fitted()
+    bodies = {rows: _bodies(model, rows) for rows in (1, 100)}
+    with folder() as where, contextlib.ExitStack() as stack:
+        stack.enter_context(threadpool_limits(1))
+        joblib.dump(model, where / "model.joblib")
+        targets: Targets = {
+            **stack.enter_context(_loopwright(where, bodies)),
+            **stack.enter_context(_peers(where, bodies)),
+            **stack.enter_context(_others(environment, where, bodies)),
+        }
+        for rows in (1, 100):
+            measure(targets, rows)
+    remark()
+
+
+def measure(targets: Targets, rows: int) -> None:
+    """All targets in turn, at 1 and at 32 connections."""
+    for connections in (1, 32):
+        found: dict[str, list[Load]] = {name: [] for name in targets}
+        for _ in range(ROUNDS):
+            for name, (address, pids, requests) in targets.items():
+                with contextlib.suppress(RuntimeError):  # A peer that answers nobody has no row.
+                    found[name].append(load(address, connections, SECONDS, requests[rows], pids))
+        ours = found[WHOLE]
+        shown = [[name, *_row(seen, ours)] for name, seen in found.items() if len(seen) == ROUNDS]
+        heads = ["", "CPU us", "x ours", "requests/s", "x ours", "p50 ms", "x ours", "p99 ms",
+                 "x ours"]  # fmt: skip
+        table(f"{rows} rows, {connections} connections", heads, shown)
+
+
+def _row(seen: list[Load], ours: list[Load]) -> list[str]:
+    cells = []
+    columns: list[tuple[Callable[[Load], float], str]] = [
+        (lambda one: one.cpu_us, ".0f"),
+        (lambda one: one.per_s, ",.0f"),
+        (lambda one: one.p50_ms, ".2f"),
+        (lambda one: one.p99_ms, ".2f"),
+    ]
+    for column, shape in columns:
+        mine, theirs = [column(one) for one in ours], [column(one) for one in seen]
+        cells += [format(statistics.median(theirs), shape), f"{ratio(theirs, mine):.2f}"]
+    return cells
+
+
+@contextlib.contextmanager
+def _others(environment: Path, where: Path, bodies: Rows) -> Iterator[Targets]:
+    """LitServe, BentoML and MLflow, one worker each; one that is not installed is left out."""
+    python, model = str(environment / "bin" / "python"), str(where / "model.joblib")
+    variables = {
+        **ONE_THREAD, "BENCH_MODEL": model, "PYTHONPATH": str(HERE), "BENTOML_DO_NOT_TRACK": "1",
+        "BENTOML_HOME": str(where / "bento"), "PATH": f"{environment}/bin:{os.environ['PATH']}",
+    }  # fmt: skip
+    subprocess.run(
+        [python, str(HERE / "serving_mlflow.py"), str(where / "mlflow-model")],
+        env={**os.environ, **variables}, check=False, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    shutil.copy(HERE / "serving_bento.py", where / "serving_bento.py")
+    makers: dict[str, tuple[Callable[[int], list[str]], Rows]] = {
+        "LitServe": (
+            lambda port: [python, str(HERE / "serving_litserve.py"), str(port)],
+            _asked(bodies, "rows", lambda labels: {"labels": labels}),
+        ),
+        "BentoML": (
+            lambda port: [
+                f"{environment}/bin/bentoml",
+                "serve",
+                "serving_bento:Labels",
+                "--port",
+                str(port),
+                "--host",
+                "127.0.0.1",
+                "--working-dir",
+                str(where),
+            ],
+            _asked(bodies, "rows", lambda labels: labels),
+        ),
+        "MLflow": (
+            lambda port: [
+                f"{environment}/bin/mlflow",
+                "models",
+                "serve",
+                "-m",
+                str(where / "mlflow-model"),
+                "--port",
+                str(port),
+                "--host",
+                "127.0.0.1",
+                "--env-manager",
+                "local",
+                "--workers",
+                "1",
+            ],
+            _asked(bodies, "inputs", lambda labels: {"predictions": labels}),
+        ),
+    }
+    found: Targets = {}
+    with contextlib.ExitStack() as stack:
+        for name, (command, requests) in makers.items():
+            port = free_port()
+            process = stack.enter_context(spawned(command(port), variables))
+            try:
+                await_listening(port, process, 90)
+                _answering(port, requests[1])
+            except (RuntimeError, TimeoutError) as error:
+                print(f"{name} is left out: {str(error)[-300:]}")
+                continue
+            found[name] = (port, tree(process.pid), requests)
+        yield found
+
+
+def _answering(port: int, requests: list[tuple[bytes, Any]]) -> None:
+    """Listening comes before a worker's imports are done: wait for right answers."""
+    for attempt in range(60):
+        try:
+            load(port, 1, 0.1, requests, [])
+            return
+        except RuntimeError:
+            if attempt == 59:
+                raise
+
+
+def _asked(bodies: Rows, member: str, answer: Callable[[Any], Any]) -> Rows:
+    """The rows within an object, and the labels as the peer answers them."""
+    return _plain(
+        {
+            rows: [
+                (orjson.dumps({member: orjson.loads(body)}), answer(labels))
+                for body, labels in some
+            ]
+            for rows, some in bodies.items()
+        }
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
