@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from loopwright.aws.alarm_rules import checked
-from loopwright.aws.alarm_state import evaluate, window
+from loopwright.aws.alarm_state import evaluate, reason_data, window
 from loopwright.wire.errors import ApiError
 
 RETAIN = "retain"
@@ -51,8 +51,39 @@ def test_missing_data_as_in_the_guide(needed: int, row: tuple[str, ...]) -> None
     ]
     for treatment, wanted in zip(TREATMENTS, row[1:], strict=True):
         spec = settings(DatapointsToAlarm=needed, TreatMissingData=treatment)
-        found = evaluate(spec, points, "OK")
+        found = evaluate(spec, points, 300.0, "OK")
         assert (found.state or RETAIN) == wanted, treatment
+
+
+@pytest.mark.parametrize(
+    ("signs", "periods", "needed", "wanted"),
+    [
+        # "the alarm does not go immediately into ALARM state when the data is either"
+        ("----X", 3, 3, RETAIN),
+        ("---X-", 3, 3, RETAIN),
+        ("--X--", 3, 3, "ALARM"),
+        ("---X0", 3, 3, "OK"),
+        ("--X-0", 3, 3, "OK"),
+        ("---XX", 3, 3, RETAIN),
+        ("--XXX", 3, 3, "ALARM"),
+        ("----X", 3, 2, RETAIN),
+        # One quiet minute is none of fifteen, whatever came before.
+        ("-" * 16 + "X", 15, 15, RETAIN),
+        ("-" * 3 + "X" * 14, 15, 15, RETAIN),
+        ("-" * 2 + "X" * 15, 15, 15, "ALARM"),
+        ("X" * 16 + "0", 15, 15, "OK"),
+    ],
+)
+def test_too_early_is_no_alarm(signs: str, periods: int, needed: int, wanted: str) -> None:
+    points = [
+        (index * 60.0, {"X": 2.0, "0": 0.0}[sign])
+        for index, sign in enumerate(signs)
+        if sign != "-"
+    ]
+    spec = settings(EvaluationPeriods=periods, DatapointsToAlarm=needed)
+    for state in ("OK", "INSUFFICIENT_DATA"):
+        found = evaluate(spec, points, len(signs) * 60.0, state)
+        assert (found.state or RETAIN) == wanted
 
 
 @pytest.mark.parametrize(
@@ -67,17 +98,64 @@ def test_missing_data_as_in_the_guide(needed: int, row: tuple[str, ...]) -> None
 )
 def test_operators(operator: str, value: float, state: str) -> None:
     spec = settings(ComparisonOperator=operator, EvaluationPeriods=1)
-    found = evaluate(spec, [(0.0, value)], "OK")
+    found = evaluate(spec, [(0.0, value)], 60.0, "OK")
     assert found.state == state
     assert found.reason.startswith("Threshold Crossed: 1 out of the last 1 datapoints [")
 
 
-def test_the_reason_reads_as_the_service_s() -> None:
-    found = evaluate(settings(EvaluationPeriods=2), [(0.0, 4.0), (60.0, 5.0)], "OK")
-    assert found.reason == (
-        "Threshold Crossed: 2 out of the last 2 datapoints [5.0 (01/01/70 00:01:00), "
-        "4.0 (01/01/70 00:00:00)] were greater than the threshold (1.0)."
-    )
+@pytest.mark.parametrize(
+    ("more", "values", "reason"),
+    [
+        (
+            {"EvaluationPeriods": 2},
+            [4.0, 5.0],
+            "Threshold Crossed: 2 out of the last 2 datapoints [5.0 (01/01/70 00:01:00), "
+            "4.0 (01/01/70 00:00:00)] were greater than the threshold (1.0) (minimum 2 datapoints "
+            "for OK -> ALARM transition).",
+        ),
+        (
+            {"EvaluationPeriods": 1},
+            [0.5],
+            "Threshold Crossed: 1 out of the last 1 datapoints [0.5 (01/01/70 00:00:00)] was not "
+            "greater than the threshold (1.0) (minimum 1 datapoint for ALARM -> OK transition).",
+        ),
+        (
+            {"EvaluationPeriods": 6},
+            [2.0] * 6,
+            "Threshold Crossed: 6 out of the last 6 datapoints were greater than the threshold "
+            "(1.0). The most recent datapoints which crossed the threshold: [2.0 (01/01/70 "
+            "00:05:00), 2.0 (01/01/70 00:04:00), 2.0 (01/01/70 00:03:00), 2.0 (01/01/70 00:02:00), "
+            "2.0 (01/01/70 00:01:00)] (minimum 6 datapoints for OK -> ALARM transition).",
+        ),
+        ({}, [], "Insufficient Data: 3 datapoints were unknown."),
+        (
+            {"TreatMissingData": "notBreaching"},
+            [],
+            "Threshold Crossed: no datapoints were received for 3 periods and 3 missing "
+            "datapoints were treated as [NonBreaching].",
+        ),
+        (
+            {"TreatMissingData": "notBreaching"},
+            [2.0],
+            "Threshold Crossed: 2 missing datapoints were treated as [NonBreaching].",
+        ),
+    ],
+)
+def test_the_reason_reads_as_the_service_s(
+    more: dict[str, Any], values: list[float], reason: str
+) -> None:
+    points = [(index * 60.0, value) for index, value in enumerate(values)]
+    assert evaluate(settings(**more), points, len(values) * 60.0, "OK").reason == reason
+
+
+def test_what_programs_read_of_an_evaluation() -> None:
+    spec = settings(EvaluationPeriods=2)
+    found = evaluate(spec, [(0.0, 4.0), (60.0, 5.0)], 120.0, "OK")
+    data = reason_data(spec, found, 125.5)
+    assert data["queryDate"] == "1970-01-01T00:02:05.500+0000"
+    assert data["startDate"] == "1970-01-01T00:00:00.000+0000"
+    assert (data["recentDatapoints"], data["threshold"]) == ([4.0, 5.0], 1.0)
+    assert (data["statistic"], data["period"]) == ("Sum", 60)
 
 
 def test_only_whole_periods_are_looked_at() -> None:
@@ -93,9 +171,20 @@ def test_only_whole_periods_are_looked_at() -> None:
         ({"ExtendedStatistic": "p99"}, "ExtendedStatistic is 'p99'"),
         ({"ComparisonOperator": "GreaterThanUpperThreshold"}, "anomaly"),
         ({"AlarmActions": ["arn:aws:lambda:x:y:z"]}, "AlarmActions has"),
+        ({"OKActions": ["arn:aws:automate:us-east-1:ec2:stop"]}, "OKActions has"),
+        (
+            {
+                "AlarmActions": [
+                    "arn:aws:autoscaling:r:1:scalingPolicy:x:resource/ecs/s:policyName/p"
+                ]
+            },
+            "AlarmActions has",
+        ),
+        ({"AlarmActions": ["arn:aws:sns:r:1:t"] * 6}, "the most is 5"),
         ({"Statistic": None}, "Statistic is missing"),
         ({"TreatMissingData": "zero"}, "TreatMissingData is 'zero'"),
         ({"Period": 3600, "EvaluationPeriods": 200}, "the most is 604800"),
+        ({"Period": 60, "EvaluationPeriods": 1441}, "the most is 86400"),
     ],
 )
 def test_settings_that_are_refused(more: dict[str, Any], words: str) -> None:

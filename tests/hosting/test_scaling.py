@@ -4,15 +4,19 @@ import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from loopwright.aws.alarms import ALARM_KIND
+from loopwright.aws.alarm_records import ALARM_KIND
+from loopwright.compute.simulated import Script
 from loopwright.hosting.kinds import hosting_kinds
 from loopwright.hosting.operations import hosting_operations
+from loopwright.hosting.scaling import triggers
 from loopwright.hosting.scaling.operations import TARGET_KIND, scaling_operations
 from loopwright.hosting.scaling.triggers import breach, scaling_functions
 from loopwright.kernel.records import Record
+from loopwright.kernel.units import Capacity
 from loopwright.testing.simulation import Effects, SimulatedWorld
 from loopwright.wire.errors import ApiError
 from tests.hosting.world import World
@@ -79,7 +83,10 @@ class Scaled(World):
         (action,) = alarm.spec["AlarmActions"]
         with self.simulated.undisturbed():
             now = self.simulated.clock.now()
-            breach(self.simulated.store, alarm, action, value, now)
+            if alarm.status["StateValue"] != "ALARM":
+                status = {**alarm.status, "StateValue": "ALARM"}
+                alarm = self.simulated.store.change(alarm, status, state="ALARM", now=now, event="")
+            assert breach(self.simulated.store, alarm, action, value, now) == ""
 
     def scaled_to(self, count: int) -> None:
         self.run_until(lambda: self.count() == count and self.settled())
@@ -185,7 +192,9 @@ def test_steps_by_an_alarm_of_one_s_own(scaled: Scaled) -> None:
     world = scaled.simulated
     now = world.clock.now()
     spec = {"Threshold": 50.0, "AlarmActions": [told["PolicyARN"]]}
-    own = Record("us-east-1", "Alarm", "own", "u", "arn:own", spec, {}, now, now)
+    own = Record(
+        "us-east-1", "Alarm", "own", "u", "arn:own", spec, {"StateValue": "ALARM"}, now, now
+    )
 
     def go_off(value: float) -> None:
         breach(world.store, own, told["PolicyARN"], value, world.clock.now())
@@ -239,6 +248,120 @@ def test_an_endpoint_takes_its_target_along(scaled: Scaled) -> None:
         scaled.policy()
 
 
+def test_a_target_that_is_registered_again_begins_anew(scaled: Scaled) -> None:
+    scaled.policy()
+    scaled.wait(10)
+    old = {alarm.name for alarm in scaled.alarms().values()}
+    scaled.call("DeregisterScalableTarget", **NAMED)
+    # Its alarms are still there; what is registered now must not go with them.
+    scaled.register(MaxCapacity=3)
+    scaled.wait(20)
+    (target,) = scaled.call("DescribeScalableTargets", ServiceNamespace="sagemaker")[
+        "ScalableTargets"
+    ]
+    assert (target["MinCapacity"], target["MaxCapacity"]) == (1, 3)
+    assert not scaled.simulated.store.children(_target(scaled).uid)
+    scaled.policy()
+    scaled.wait(10)
+    assert old.isdisjoint({alarm.name for alarm in scaled.alarms().values()})
+
+
+def test_a_scheduled_minimum_above_the_maximum_fails_once(scaled: Scaled) -> None:
+    scaled.call(
+        "PutScheduledAction",
+        **NAMED,
+        ScheduledActionName="too much",
+        Schedule="rate(1 minute)",
+        ScalableTargetAction={"MinCapacity": 8},
+    )
+    scaled.wait(90)
+    (activity,) = scaled.activities()
+    assert activity["StatusCode"] == "Failed"
+    assert "above the maximum" in activity["StatusMessage"]
+    assert scaled.count() == 1
+
+
+def test_what_a_schedule_set_stays_until_something_else_is_said(scaled: Scaled) -> None:
+    def limits() -> tuple[int, int]:
+        (target,) = scaled.call("DescribeScalableTargets", ServiceNamespace="sagemaker")[
+            "ScalableTargets"
+        ]
+        return target["MinCapacity"], target["MaxCapacity"]
+
+    action = {"ScheduledActionName": "once", "Schedule": "rate(1 minute)"}
+    times = {"StartTime": scaled.now() + 10, "EndTime": scaled.now() + 50}
+    scaled.call(
+        "PutScheduledAction", **NAMED, **action, **times, ScalableTargetAction={"MinCapacity": 2}
+    )
+    scaled.wait(200)
+    assert limits() == (2, 6)
+    assert len([a for a in scaled.activities() if "once" in a["Cause"]]) == 1
+    scaled.call("RegisterScalableTarget", **NAMED, MaxCapacity=4)
+    assert limits() == (2, 4)
+    # "If you don't specify start and end times, the old values are deleted."
+    scaled.call("PutScheduledAction", **NAMED, **action)
+    (shown,) = scaled.call("DescribeScheduledActions", ServiceNamespace="sagemaker")[
+        "ScheduledActions"
+    ]
+    assert "StartTime" not in shown and shown["ScalableTargetAction"] == {"MinCapacity": 2}
+
+
+def test_a_capacity_that_is_refused_is_told_and_asked_for_again(
+    scaled: Scaled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scaled.policy()
+    scaled.wait(10)
+    with monkeypatch.context() as patch:
+        refuse = ApiError("ValidationException", "Cannot update endpoint: it is Updating.")
+        patch.setattr(triggers, "with_changes", Mock(side_effect=refuse))
+        scaled.breach("High", 400.0)
+        scaled.wait(20)
+    (activity,) = scaled.activities()
+    assert activity["StatusCode"] == "Failed"
+    assert "Failed to set desired instance count to 4. Reason: Cannot" in activity["StatusMessage"]
+    assert scaled.count() == 1
+    # No cooldown comes of it, but a minute's rest.
+    scaled.breach("High", 400.0)
+    scaled.wait(20)
+    assert len(scaled.activities()) == 1
+    scaled.wait(40)
+    scaled.scaled_to(4)
+
+
+def test_instances_that_do_not_fit_are_given_up(scaled: Scaled) -> None:
+    scaled.policy()
+    scaled.wait(10)
+    simulated = scaled.simulated
+    simulated.backend.total = Capacity(simulated.backend.total.cpus, 2 * scaled.memory_bytes)
+    simulated.backend.script_of = lambda unit_id, program: Script(0.5, 1, "no room")
+    scaled.breach("High", 400.0)
+    scaled.run_until(lambda: bool(scaled.activities()), 100)
+    scaled.run_until(lambda: scaled.activities()[-1]["StatusCode"] == "Unfulfilled", 2000)
+    assert scaled.count() == 1
+    assert scaled.activities()[-1]["StatusMessage"].startswith("The desired instance count is 1: ")
+
+
+def test_limits_of_the_service(scaled: Scaled) -> None:
+    steps = [{"MetricIntervalLowerBound": n, "MetricIntervalUpperBound": n + 1,
+              "ScalingAdjustment": 1} for n in range(21)]  # fmt: skip
+    config = {"AdjustmentType": "ChangeInCapacity", "StepAdjustments": steps}
+    with pytest.raises(ApiError, match="more than 20 step adjustments") as caught:
+        scaled.call(
+            "PutScalingPolicy", **NAMED, PolicyName="x", StepScalingPolicyConfiguration=config
+        )
+    assert caught.value.code == "LimitExceededException"
+    for number in range(50):
+        scaled.policy(f"p{number}")
+    with pytest.raises(ApiError, match="more than 50 scaling policies"):
+        scaled.policy("one more")
+    page = scaled.call("DescribeScalingPolicies", ServiceNamespace="sagemaker", MaxResults=30)
+    rest = scaled.call(
+        "DescribeScalingPolicies", ServiceNamespace="sagemaker", NextToken=page["NextToken"]
+    )
+    assert (len(page["ScalingPolicies"]), len(rest["ScalingPolicies"])) == (30, 20)
+    assert rest["NextToken"] is None
+
+
 BAD: dict[str, tuple[str, dict[str, Any], str]] = {
     "another service": ("RegisterScalableTarget", {"ServiceNamespace": "ecs"}, "sagemaker only"),
     "another thing": (
@@ -268,6 +391,23 @@ BAD: dict[str, tuple[str, dict[str, Any], str]] = {
             },
         },
         "without gap",
+    ),
+    "another token": (
+        "DescribeScalingActivities",
+        {"NextToken": "x"},
+        "give what the page before answered",
+    ),
+    "an aggregation": (
+        "PutScalingPolicy",
+        {
+            "PolicyName": "x",
+            "StepScalingPolicyConfiguration": {
+                "AdjustmentType": "ExactCapacity",
+                "MetricAggregationType": "Sum",
+                "StepAdjustments": [{"ScalingAdjustment": 1}],
+            },
+        },
+        "MetricAggregationType is 'Sum'",
     ),
     "a zone": (
         "PutScheduledAction",
@@ -309,3 +449,19 @@ def test_no_crash_scales_twice_or_never(tmp_path: Path, seed: int) -> None:
     assert scaled.count() == 2
     starts = scaled.simulated.backend.starts
     assert len(set(starts)) == len(starts) == 3
+
+
+def test_a_scaled_variant_keeps_its_instance_type(scaled: Scaled) -> None:
+    variants = [
+        {
+            "VariantName": "A",
+            "ModelName": "m",
+            "InstanceType": "ml.m5.large",
+            "InitialInstanceCount": 1,
+        }
+    ]
+    scaled.call("CreateEndpointConfig", EndpointConfigName="larger", ProductionVariants=variants)
+    with pytest.raises(ApiError, match="DeregisterScalableTarget first"):
+        scaled.update("larger")
+    scaled.call("DeregisterScalableTarget", **NAMED)
+    scaled.update("larger")

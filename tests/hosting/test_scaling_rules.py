@@ -1,5 +1,6 @@
 """How many instances policies ask for: hand-worked examples."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,7 +16,7 @@ from loopwright.hosting.scaling.rules import (
     stepped,
     tracked,
 )
-from loopwright.hosting.scaling.schedule import Malformed, following
+from loopwright.hosting.scaling.schedule import Malformed, due_of, following
 
 TRACK = {"TargetValue": 100.0}
 
@@ -116,6 +117,10 @@ def test_the_largest_wish_wins_and_limits_hold() -> None:
 def test_scaling_in_needs_all_policies() -> None:
     assert decide([wish(2)], 1, 4, LIMITS, None, 0).count is None
     assert decide([wish(2), wish(3)], 0, 4, LIMITS, None, 0).count == 3
+    # Steps are not held up by target tracking that is not ready.
+    step = replace(wish(2), tracking=False)
+    assert decide([step], 1, 4, LIMITS, None, 0).count == 2
+    assert decide([step, wish(3)], 1, 4, LIMITS, None, 0).count == 2
 
 
 def test_what_was_just_added_is_part_of_the_next_wish() -> None:
@@ -176,6 +181,32 @@ def test_schedules(schedule: str, zone: Any, after: str, wanted: str | None) -> 
     found = following(schedule, zone, at, start)
     shown = None if found is None else datetime.fromtimestamp(found, UTC).strftime("%Y-%m-%dT%H:%M")
     assert shown == wanted
+
+
+@pytest.mark.parametrize(
+    ("action", "done", "wanted"),
+    [
+        # A rate begins one interval after it was put, or at its start.
+        ({"Schedule": "rate(5 minutes)"}, None, 1300),
+        ({"Schedule": "rate(5 minutes)"}, 1301, 1600),
+        ({"Schedule": "rate(5 minutes)", "StartTime": 1100}, None, 1100),
+        ({"Schedule": "rate(5 minutes)", "StartTime": 1100}, 1100, 1400),
+        # A start that is over: only what comes after the action was put.
+        ({"Schedule": "rate(5 minutes)", "StartTime": 850}, None, 1150),
+        ({"Schedule": "rate(5 minutes)", "EndTime": 1200}, None, None),
+        ({"Schedule": "rate(5 minutes)", "EndTime": 1300}, None, 1300),
+        ({"Schedule": "at(1970-01-01T00:20:00)"}, None, 1200),
+        ({"Schedule": "at(1970-01-01T00:20:00)"}, 1203, None),
+        ({"Schedule": "at(1970-01-01T00:10:00)"}, None, None),
+        ({"Schedule": "cron(* * * * ? *)", "StartTime": 1140}, None, 1140),
+        # What was done under an earlier schedule of the name does not bring back the past.
+        ({"Schedule": "cron(0/10 * * * ? *)"}, 100, 1200),
+    ],
+)
+def test_when_a_scheduled_action_is_due(
+    action: dict[str, Any], done: float | None, wanted: float | None
+) -> None:
+    assert due_of({"PutTime": 1000.0, **action}, ZoneInfo("UTC"), done) == wanted
 
 
 @pytest.mark.parametrize(

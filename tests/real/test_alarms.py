@@ -71,6 +71,52 @@ def test_an_alarm_goes_through_its_states(quick: Server) -> None:
         watch.set_alarm_state(AlarmName="alarm", StateValue="OK", StateReason="x")
 
 
+def test_composite_alarms_tags_and_refusals(quick: Server) -> None:
+    watch = quick.client("cloudwatch")
+    topic = "arn:aws:sns:us-east-1:123456789012:people"
+    for name in ("one", "two"):
+        watch.put_metric_alarm(**alarm(AlarmName=name, Tags=[{"Key": "team", "Value": name}]))
+    watch.put_composite_alarm(
+        AlarmName="both", AlarmRule='ALARM(one) AND ALARM("two")', AlarmActions=[topic]
+    )
+    with pytest.raises(ClientError, match="do not exist"):
+        watch.put_composite_alarm(AlarmName="x", AlarmRule="ALARM(three)")
+
+    def alarmed() -> dict[str, Any] | None:
+        # They are back within a moment, perhaps before the second is set.
+        for name in ("one", "two"):
+            watch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="by hand")
+        found = watch.describe_alarm_history(
+            AlarmName="both", AlarmTypes=["CompositeAlarm"], HistoryItemType="Action"
+        )["AlarmHistoryItems"]
+        return dict(found[0]) if found else None
+
+    # The history keeps what was, and what was not done.
+    assert "has no topics" in await_that(alarmed, "both in ALARM")["HistorySummary"]
+    shown = watch.describe_alarms(AlarmTypes=["CompositeAlarm"])["CompositeAlarms"]
+    assert [item["AlarmRule"] for item in shown] == ['ALARM(one) AND ALARM("two")']
+    with pytest.raises(ClientError, match="depending on it"):
+        watch.delete_alarms(AlarmNames=["one"])
+    page = watch.describe_alarms(AlarmNames=["one", "two"], MaxRecords=1)
+    rest = watch.describe_alarms(
+        AlarmNames=["one", "two"], MaxRecords=1, NextToken=page["NextToken"]
+    )
+    found = [item["AlarmArn"] for item in (*page["MetricAlarms"], *rest["MetricAlarms"])]
+    watch.tag_resource(ResourceARN=found[0], Tags=[{"Key": "more", "Value": "x"}])
+    watch.untag_resource(ResourceARN=found[0], TagKeys=["team"])
+    tags = watch.list_tags_for_resource(ResourceARN=found[0])["Tags"]
+    assert tags == [{"Key": "more", "Value": "x"}]
+    watch.delete_alarms(AlarmNames=["both", "one", "two"])
+    with pytest.raises(ClientError) as caught:
+        watch.describe_alarms(NextToken="none of ours")
+    assert caught.value.response["Error"]["Code"] == "InvalidNextToken"
+    kinds = watch.describe_alarm_history(AlarmName="one", HistoryItemType="ConfigurationUpdate")
+    assert [item["HistorySummary"] for item in kinds["AlarmHistoryItems"]] == [
+        'Alarm "one" deleted',
+        'Alarm "one" created',
+    ]
+
+
 def test_a_canary_that_fails_is_taken_back_by_its_alarm(quick: Server) -> None:
     server = quick
     sagemaker, watch = server.client("sagemaker"), server.client("cloudwatch")

@@ -1,6 +1,5 @@
 """Autoscaling through boto3 under load, on a server whose minutes are short."""
 
-import json
 from typing import Any
 
 import pytest
@@ -57,24 +56,87 @@ def test_an_endpoint_scales_out_and_in_and_loses_no_request(quick: Server) -> No
     newest = _newest(scaling, named)
     assert newest["StatusCode"] == "Successful"
     assert "AlarmHigh" in newest["Cause"] and "triggered policy rate" in newest["Cause"]
-    # In again by hand: fifteen quiet minutes would be long even here.
     low = next(item["AlarmName"] for item in told["Alarms"] if "AlarmLow" in item["AlarmName"])
     watch = server.client("cloudwatch")
     assert watch.describe_alarms(AlarmNames=[low])["MetricAlarms"][0]["EvaluationPeriods"] == 15
+    scaling.delete_scaling_policy(**named, PolicyName="rate")
+    await_that(lambda: not watch.describe_alarms(AlarmNames=[low])["MetricAlarms"] or None, "end")
+    # In again by steps and an alarm that is set by hand: fifteen quiet minutes are long even here.
+    step = {"MetricIntervalUpperBound": 0, "ScalingAdjustment": -2}
+    steps = {"AdjustmentType": "ChangeInCapacity", "StepAdjustments": [step], "Cooldown": 0}
+    policy = scaling.put_scaling_policy(
+        **named, PolicyName="in", PolicyType="StepScaling", StepScalingPolicyConfiguration=steps
+    )
+    watch.put_metric_alarm(**IDLE, AlarmActions=[policy["PolicyARN"]])
     with Load(server, "scaled", '{"sleep": 0.02}', threads=2) as load:
-        scaling.register_scalable_target(**named, MinCapacity=1, MaxCapacity=1)
+        watch.set_alarm_state(
+            AlarmName="scaled-idle",
+            StateValue="ALARM",
+            StateReason="a test",
+            StateReasonData='{"recentDatapoints": [1.0]}',
+        )
         await_that(lambda: instances() == 1 or None, "one instance")
         load.more(50)
         assert load.failures == []
-    scaling.deregister_scalable_target(**named)
-    await_that(lambda: not watch.describe_alarms(AlarmNames=[low])["MetricAlarms"] or None, "end")
+    assert _newest(scaling, named)["Description"] == "Setting desired instance count to 1."
+    history = watch.describe_alarm_history(AlarmName="scaled-idle", HistoryItemType="Action")
+    assert "Successfully executed action" in history["AlarmHistoryItems"][-1]["HistorySummary"]
+    _scheduled(scaling, named)
     sagemaker.delete_endpoint(EndpointName="scaled")
+
+    def gone() -> bool | None:
+        found = scaling.describe_scalable_targets(ServiceNamespace="sagemaker")
+        return not found["ScalableTargets"] or None
+
+    await_that(gone, "the end of the target")
+    watch.delete_alarms(AlarmNames=["scaled-idle"])
+
+
+IDLE: dict[str, Any] = {
+    "AlarmName": "scaled-idle",
+    "Namespace": "Own",
+    "MetricName": "depth",
+    "Statistic": "Maximum",
+    "Period": 10,
+    "EvaluationPeriods": 1,
+    "Threshold": 5.0,
+    "ComparisonOperator": "LessThanThreshold",
+}
+
+
+def _scheduled(scaling: Any, named: dict[str, str]) -> None:
+    """A scheduled action raises the minimum, and the instances with it."""
+    scaling.put_scheduled_action(
+        **named,
+        ScheduledActionName="soon",
+        Schedule="rate(1 minute)",
+        Timezone="Europe/Berlin",
+        ScalableTargetAction={"MinCapacity": 2},
+    )
+
+    def raised() -> bool | None:
+        found = scaling.describe_scalable_targets(**_of(named))["ScalableTargets"][0]
+        return (found["MinCapacity"], found["MaxCapacity"]) == (2, 3) or None
+
+    await_that(raised, "a higher minimum")
+    assert _newest(scaling, named)["Description"] == "Setting desired instance count to 2."
+    (action,) = scaling.describe_scheduled_actions(**named)["ScheduledActions"]
+    assert action["Timezone"] == "Europe/Berlin"
+    scaling.delete_scheduled_action(**named, ScheduledActionName="soon")
+    with pytest.raises(ClientError) as caught:
+        scaling.describe_scheduled_actions(**named, NextToken="other")
+    assert caught.value.response["Error"]["Code"] == "InvalidNextTokenException"
+
+
+def _of(named: dict[str, str]) -> dict[str, Any]:
+    return {"ServiceNamespace": "sagemaker", "ResourceIds": [named["ResourceId"]]}
 
 
 def _newest(scaling: Any, named: dict[str, str]) -> dict[str, Any]:
     def done() -> dict[str, Any] | None:
+        """The newest change of the capacity, once it is over."""
         found = scaling.describe_scaling_activities(**named)["ScalingActivities"]
-        assert json.dumps(found, default=str)
-        return dict(found[0]) if found and found[0]["StatusCode"] == "Successful" else None
+        counts = [item for item in found if "instance count" in item["Description"]]
+        return dict(counts[0]) if counts and counts[0]["StatusCode"] == "Successful" else None
 
     return await_that(done, "a successful activity")

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 MORE_POINTS: Final = 2
 """How many periods further back real points are looked for."""
+LISTED_MAX: Final = 5
+"""How many points a reason names."""
 OK: Final = "OK"
 ALARM: Final = "ALARM"
 INSUFFICIENT: Final = "INSUFFICIENT_DATA"
@@ -30,7 +32,7 @@ class Found:
     """What an evaluation found.
 
     Attributes:
-        state: Of the alarm; None: it stays as it is.
+        state: Of the alarm; None: it stays as it is, as too little is known.
         reason: In CloudWatch's words.
         points: Those that were evaluated, oldest first.
     """
@@ -47,11 +49,12 @@ def window(spec: Mapping[str, Any], now: float) -> tuple[float, float]:
     return end - period * (int(spec["EvaluationPeriods"]) + MORE_POINTS), end
 
 
-def evaluate(spec: Mapping[str, Any], points: Sequence[Point], state: str) -> Found:
+def evaluate(spec: Mapping[str, Any], points: Sequence[Point], end: float, state: str) -> Found:
     """The state after an evaluation.
 
     Args:
         points: That exist in the `window`, oldest first.
+        end: Of the window.
         state: Of the alarm until now.
     """
     periods = int(spec["EvaluationPeriods"])
@@ -59,47 +62,115 @@ def evaluate(spec: Mapping[str, Any], points: Sequence[Point], state: str) -> Fo
     compare, _ = COMPARE[spec["ComparisonOperator"]]
     threshold = float(spec["Threshold"])
     taken = list(points)[-periods:]
-    breaching = sum(compare(value, threshold) for _, value in taken)
-    missing = periods - len(taken)
-    new = _state(spec.get("TreatMissingData", "missing"), needed, len(taken), breaching, missing)
-    return Found(new, _reason(spec, taken, breaching, missing, new or state), taken)
+    crossed = [point for point in taken if compare(point[1], threshold)]
+    counts = _Counts(
+        needed,
+        len(taken),
+        len(crossed),
+        periods - len(taken),
+        (end - crossed[0][0]) / float(spec["Period"]) if crossed else 0.0,
+    )
+    new = _state(spec.get("TreatMissingData", "missing"), counts)
+    return Found(new, _reason(spec, taken, crossed, new or state), taken)
 
 
-def _state(treatment: str, needed: int, present: int, breaching: int, missing: int) -> str | None:
-    if missing == 0 or breaching >= needed:
-        return ALARM if breaching >= needed else OK
+@dataclass(frozen=True)
+class _Counts:
+    """Of the points of an evaluation; `age` is the oldest crossing one's, the newest being 1."""
+
+    needed: int
+    present: int
+    crossing: int
+    missing: int
+    age: float
+
+
+def _state(treatment: str, counts: _Counts) -> str | None:
+    if counts.missing == 0 or counts.crossing >= counts.needed:
+        return ALARM if counts.crossing >= counts.needed else OK
     if treatment == "breaching":
-        return ALARM if breaching + missing >= needed else OK
+        return ALARM if counts.crossing + counts.missing >= counts.needed else OK
     if treatment == "notBreaching":
         return OK
-    if present == 0:
+    if counts.present == 0:
         return None if treatment == "ignore" else INSUFFICIENT
-    if breaching < present:
+    if counts.crossing < counts.present:
         return OK
-    return None if treatment == "ignore" else ALARM
+    # All that there is crosses the threshold. Too early to tell until the oldest is old enough:
+    # "Avoiding premature transitions to alarm state".
+    if counts.age < counts.needed or treatment == "ignore":
+        return None
+    return ALARM
 
 
 def _reason(
-    spec: Mapping[str, Any], taken: Sequence[Point], breaching: int, missing: int, state: str
+    spec: Mapping[str, Any], taken: Sequence[Point], crossed: Sequence[Point], state: str
 ) -> str:
-    threshold = float(spec["Threshold"])
-    words = COMPARE[spec["ComparisonOperator"]][1]
-    if not taken:
-        treatment = spec.get("TreatMissingData", "missing")
+    periods = int(spec["EvaluationPeriods"])
+    needed = int(spec.get("DatapointsToAlarm") or periods)
+    missing = periods - len(taken)
+    treatment = spec.get("TreatMissingData", "missing")
+    alarm = state == ALARM
+    about = crossed if alarm else [point for point in taken if point not in crossed]
+    if not about:
         if treatment in ("breaching", "notBreaching"):
-            kind = "breaching" if treatment == "breaching" else "non-breaching"
-            return f"Threshold Crossed: no datapoints were received for {missing} periods and " + (
-                f"{missing} missing datapoints were treated as [{kind.replace('-', '')}]."
+            kind = "Breaching" if treatment == "breaching" else "NonBreaching"
+            points = _counted(missing, "missing datapoint")
+            none = f"no datapoints were received for {_counted(periods, 'period')} and "
+            return (
+                f"Threshold Crossed: {'' if taken else none}{points} {_was(missing)} "
+                f"treated as [{kind}]."
             )
-        return f"Insufficient Data: {missing} datapoints were unknown."
-    listed = ", ".join(
+        return f"Insufficient Data: {_counted(missing, 'datapoint')} {_was(missing)} unknown."
+    words = COMPARE[spec["ComparisonOperator"]][1]
+    head = f"Threshold Crossed: {len(about)} out of the last {len(taken)} datapoints"
+    rule = f"{_was(len(about))} {'' if alarm else 'not '}{words} the threshold ({_threshold(spec)})"
+    count = needed if alarm else periods - needed + 1
+    turn = "OK -> ALARM" if alarm else "ALARM -> OK"
+    tail = f"(minimum {_counted(count, 'datapoint')} for {turn} transition)."
+    if len(about) <= LISTED_MAX:
+        return f"{head} [{_listed(about)}] {rule} {tail}"
+    crossing = "crossed" if alarm else "did not cross"
+    recent = f"The most recent datapoints which {crossing} the threshold: ["
+    return f"{head} {rule}. {recent}{_listed(about[-LISTED_MAX:])}] {tail}"
+
+
+def reason_data(spec: Mapping[str, Any], found: Found, now: float) -> dict[str, Any]:
+    """`StateReasonData`: what policies and other programs read of an evaluation."""
+    return {
+        "version": "1.0",
+        "queryDate": iso(now),
+        **({"startDate": iso(found.points[0][0])} if found.points else {}),
+        "statistic": spec["Statistic"],
+        "period": spec["Period"],
+        "recentDatapoints": [value for _, value in found.points],
+        "threshold": float(spec["Threshold"]),
+        "evaluatedDatapoints": [
+            {"timestamp": iso(at), "value": value} for at, value in reversed(found.points)
+        ],
+    }
+
+
+def iso(at: float) -> str:
+    """A time as CloudWatch writes it."""
+    moment = datetime.fromtimestamp(at, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}+0000"
+
+
+def _threshold(spec: Mapping[str, Any]) -> str:
+    return repr(float(spec["Threshold"]))
+
+
+def _listed(points: Sequence[Point]) -> str:
+    return ", ".join(
         f"{value!r} ({datetime.fromtimestamp(at, UTC):%d/%m/%y %H:%M:%S})"
-        for at, value in reversed(taken)
+        for at, value in reversed(points)
     )
-    count = breaching if state == ALARM else len(taken) - breaching
-    was = "was" if count == 1 else "were"
-    no = "" if state == ALARM else "not "
-    return (
-        f"Threshold Crossed: {count} out of the last {len(taken)} datapoints [{listed}] {was} "
-        f"{no}{words} the threshold ({threshold!r})."
-    )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _was(count: int) -> str:
+    return "was" if count == 1 else "were"

@@ -1,394 +1,398 @@
-"""CloudWatch alarms: records of kind `Alarm`, evaluated by the control plane's loop.
+"""CloudWatch's operations on alarms, which are records of kind `Alarm`.
 
-An evaluation reads points and writes the state with its history in one transaction, so that a
-crash before it repeats it and one after it does not. Planners read `StateValue` of the records.
+Their evaluation is in `alarm_rounds.py`; planners read `StateValue` of the records.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
 import orjson
 import sqlalchemy as sa
 
-from loopwright.aws.alarm_rules import checked, watched
-from loopwright.aws.alarm_state import INSUFFICIENT, evaluate, window
-from loopwright.aws.metrics import Metrics
+from loopwright.aws.alarm_composite import name_of, read_rule
+from loopwright.aws.alarm_records import (
+    ALARM_KIND,
+    LISTED,
+    OWN_MEMBERS,
+    Item,
+    NewState,
+    all_alarms,
+    change_state,
+    is_composite,
+    type_of,
+    write_item,
+)
+from loopwright.aws.alarm_rules import checked, checked_composite, watched
 from loopwright.aws.tables import ALARM_HISTORY
 from loopwright.database import Database
-from loopwright.kernel.actions import Action, Forget, Rest
-from loopwright.kernel.clock import Clock
-from loopwright.kernel.engine import View
-from loopwright.kernel.kinds import DELETING, Kind
+from loopwright.kernel.kinds import DELETING
 from loopwright.kernel.records import Record
-from loopwright.kernel.store import Outdated, Query, Store, Taken, new_uid
+from loopwright.kernel.store import Outdated, Taken, new_uid
 from loopwright.kernel.verbs import Context, Operation, tags_of
 from loopwright.wire.errors import ApiError
 
-
-def _initial(_spec: Mapping[str, Any], now: float) -> Mapping[str, Any]:
-    return {
-        "StateValue": INSUFFICIENT,
-        "StateReason": "Unchecked: Initial alarm creation",
-        "StateUpdatedTimestamp": now,
-        "StateTransitionedTimestamp": now,
-    }
-
-
-def _plan(record: Record, _view: View, _now: float) -> list[Action]:
-    """The rounds below evaluate alarms; what is left is the end of one that a policy owns."""
-    return [Forget()] if record.status.get(DELETING) else [Rest()]
-
-
-ALARM_KIND: Final = Kind(
-    "Alarm",
-    arn="alarm",
-    state="StateValue",
-    initial_status=_initial,
-    planner=_plan,
-    service="cloudwatch",
-    separator=":",
-)
-EVALUATE_S: Final = 60.0
-SETTLE_S: Final = 2.0
-"""How long after a period's end its last points may still come in."""
 PAGE_MAX: Final = 100
-Act = Callable[[Record, str, float, float], None]
-"""`act(alarm, action, value, at)`: carry out an action; repeating it for one `at` is harmless."""
 
 
 def alarm_operations(database: Database) -> dict[str, Operation]:
     """By operation name."""
-    alarms = Alarms(database)
     return {
-        "PutMetricAlarm": alarms.put,
-        "DescribeAlarms": alarms.describe,
-        "DescribeAlarmsForMetric": alarms.for_metric,
-        "DescribeAlarmHistory": alarms.history,
-        "SetAlarmState": alarms.set_state,
-        "DeleteAlarms": alarms.delete,
-        "EnableAlarmActions": lambda context, params: alarms.enable(context, params, True),
-        "DisableAlarmActions": lambda context, params: alarms.enable(context, params, False),
-        "PutCompositeAlarm": _refuse_composite,
+        "PutMetricAlarm": _put_metric_alarm,
+        "PutCompositeAlarm": _put_composite_alarm,
+        "DescribeAlarms": _describe,
+        "DescribeAlarmsForMetric": _for_metric,
+        "DescribeAlarmHistory": lambda context, params: _history(database, context, params),
+        "SetAlarmState": _set_state,
+        "DeleteAlarms": _delete,
+        "EnableAlarmActions": lambda context, params: _enable(context, params, True),
+        "DisableAlarmActions": lambda context, params: _enable(context, params, False),
+        "TagResource": _tag,
+        "UntagResource": _untag,
+        "ListTagsForResource": _tags,
     }
 
 
-def _refuse_composite(context: Context, params: dict[str, Any]) -> dict[str, Any]:
-    raise ApiError(
-        "ValidationError",
-        "AlarmRule: composite alarms are not supported; use several metric alarms.",
-    )
+# Changing
 
 
-def all_alarms(store: Store, region: str) -> Iterator[Record]:
-    """The alarms of a region, by name."""
-    after = None
-    while True:
-        query = Query(region=region, kind="Alarm", sort="name", limit=PAGE_MAX, after=after)
-        found, after = store.find(query)
-        yield from found
-        if after is None:
+def _put_metric_alarm(context: Context, params: dict[str, Any]) -> dict[str, Any]:
+    _put(context, params, checked(params))
+    return {}
+
+
+def _put_composite_alarm(context: Context, params: dict[str, Any]) -> dict[str, Any]:
+    known = {record.name for record in all_alarms(context.store, context.region)}
+    _put(context, params, checked_composite(params, known))
+    return {}
+
+
+def _put(context: Context, params: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Create an alarm, or replace the settings of one, which keeps its state."""
+    spec = orjson.loads(orjson.dumps(given))
+    name = params["AlarmName"]
+    tags = tags_of(params.get("Tags", []))
+    now = context.clock.now()
+
+    def change(record: Record) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        if is_composite(record) != ("AlarmRule" in spec):
+            raise ApiError(
+                "ValidationError",
+                f"AlarmName is {name!r}, which is a {type_of(record)}; delete it first or choose "
+                "another name.",
+            )
+        return spec, {**record.status, "AlarmConfigurationUpdatedTimestamp": now}
+
+    while context.store.get(context.region, "Alarm", name) is None:
+        if _created(context, name, spec, tags):
             return
+    _update(context, name, change)
 
 
-class Alarms:
-    """The operations."""
+def _created(context: Context, name: str, spec: Mapping[str, Any], tags: Mapping[str, str]) -> bool:
+    """Whether the alarm was created here, and not at the same time by another call."""
+    now = context.clock.now()
+    arn = context.kinds.arn(ALARM_KIND, context.region, name)
+    status = ALARM_KIND.initial_status(spec, now)
+    made = Record(context.region, "Alarm", name, new_uid(), arn, spec, status, now, now)
+    item = _configured(made, now, "Create", "created")
+    try:
+        context.store.create(
+            made, state=ALARM_KIND.state_of(status), tags=tags, event="Created", due=None,
+            more=lambda connection: write_item(connection, made, item),
+        )  # fmt: skip
+    except Taken:
+        return False
+    context.wake()
+    return True
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
-    def put(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
-        """Create an alarm, or replace the settings of one, which keeps its state."""
-        spec = json.loads(json.dumps(checked(params)))
-        name = params["AlarmName"]
-        tags = tags_of(params.get("Tags", []))
-        put_alarm(context, name, spec, tags)
+def _configured(record: Record, at: float, kind: str, word: str) -> Item:
+    data = {"version": "1.0", "type": kind, f"{word}Alarm": _shown(record)}
+    return Item(at, "ConfigurationUpdate", f'Alarm "{record.name}" {word}', data)
+
+
+def _update(
+    context: Context,
+    name: str,
+    change: Callable[[Record], tuple[Mapping[str, Any], Mapping[str, Any]]],
+) -> None:
+    """Replace spec and status as `change` says, with a line of history, in one transaction."""
+    while True:
+        record = _find(context, name)
+        spec, status = change(record)
         now = context.clock.now()
-        self._write(context, name, now, "ConfigurationUpdate", f'Alarm "{name}" updated', spec)
-        return {}
+        item = _configured(replace(record, spec=spec, status=status), now, "Update", "updated")
 
-    def describe(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
-        """By names, prefix, state or action."""
-        if params.get("AlarmNames") and params.get("AlarmNamePrefix"):
-            raise ApiError("ValidationError", "Give AlarmNames or AlarmNamePrefix, not both.")
-        if "MetricAlarm" not in params.get("AlarmTypes", ["MetricAlarm"]):
-            return {"MetricAlarms": [], "CompositeAlarms": []}
-        names = set(params.get("AlarmNames", ()))
-        prefix, state = params.get("AlarmNamePrefix", ""), params.get("StateValue")
-        action = params.get("ActionPrefix", "")
-        found = [
-            record
-            for record in all_alarms(context.store, context.region)
-            if (not names or record.name in names)
-            and record.name.startswith(prefix)
-            and (state is None or record.status["StateValue"] == state)
-            and (not action or any(a.startswith(action) for a in _actions(record.spec)))
-        ]
-        start = int(params.get("NextToken") or 0)
-        end = start + params.get("MaxRecords", PAGE_MAX)
-        return {
-            "MetricAlarms": [_shown(record) for record in found[start:end]],
-            "CompositeAlarms": [],
-            "NextToken": str(end) if end < len(found) else None,
-        }
+        def more(connection: sa.Connection, record: Record = record, item: Item = item) -> None:
+            write_item(connection, record, item)
 
-    def for_metric(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
-        """The alarms that watch one metric."""
-        wanted = _dimensions(params.get("Dimensions", ()))
-        found = []
-        for record in all_alarms(context.store, context.region):
-            metric = watched(record.spec)
-            if (
-                (metric.namespace, metric.name) == (params["Namespace"], params["MetricName"])
-                and _dimensions(metric.dimensions) == wanted
-                and params.get("Statistic", metric.statistic) == metric.statistic
-                and params.get("Period", record.spec["Period"]) == record.spec["Period"]
-            ):
-                found.append(_shown(record))
-        return {"MetricAlarms": found}
+        try:
+            context.store.replace_spec(record, spec, now, status, more)
+        except Outdated:
+            continue
+        context.wake()
+        return
 
-    def history(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
-        """What happened to alarms; newest first unless asked otherwise."""
-        table = ALARM_HISTORY
-        statement = sa.select(table).where(table.c.region == context.region)
-        if params.get("AlarmName"):
-            statement = statement.where(table.c.alarm == params["AlarmName"])
-        if params.get("HistoryItemType"):
-            statement = statement.where(table.c.type == params["HistoryItemType"])
-        if params.get("StartDate") is not None:
-            statement = statement.where(table.c.at >= _seconds(params["StartDate"]))
-        if params.get("EndDate") is not None:
-            statement = statement.where(table.c.at <= _seconds(params["EndDate"]))
-        ascending = params.get("ScanBy") == "TimestampAscending"
-        order = (table.c.at, table.c.id) if ascending else (table.c.at.desc(), table.c.id.desc())
-        start = int(params.get("NextToken") or 0)
-        limit = params.get("MaxRecords", PAGE_MAX)
-        with self._database.read() as connection:
-            page = statement.order_by(*order).offset(start).limit(limit + 1)
-            rows = connection.execute(page).all()
-        items = [
-            {
-                "AlarmName": row.alarm,
-                "AlarmType": "MetricAlarm",
-                "Timestamp": row.at,
-                "HistoryItemType": row.type,
-                "HistorySummary": row.summary,
-                "HistoryData": row.data,
-            }
-            for row in rows[:limit]
-        ]
-        more = str(start + limit) if len(rows) > limit else None
-        return {"AlarmHistoryItems": items, "NextToken": more}
 
-    def set_state(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
-        """Set a state by hand, until the next evaluation."""
-        record = self._find(context, params["AlarmName"])
-        data = params.get("StateReasonData", "")
-        if data:
-            try:
-                orjson.loads(data)
-            except orjson.JSONDecodeError as error:
-                raise ApiError("InvalidFormat", f"StateReasonData is no JSON: {error}.") from None
-        now = context.clock.now()
-        new = NewState(params["StateValue"], params["StateReason"], data)
-        change_state(context.store, record, new, now)
+def _set_state(context: Context, params: dict[str, Any]) -> dict[str, Any]:
+    """Set a state by hand, until the next evaluation; its actions are carried out."""
+    data = params.get("StateReasonData", "")
+    new = NewState(params["StateValue"], params["StateReason"], data, _value_of(data))
+    while True:
+        record = _find(context, params["AlarmName"])
+        try:
+            change_state(context.store, record, new, context.clock.now())
+        except Outdated:
+            continue
         context.wake()
         return {}
 
-    def delete(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
-        """Delete all or, if one of them does not exist, none."""
-        for record in [self._find(context, name) for name in params["AlarmNames"]]:
-            context.store.delete(record)
-        return {}
 
-    def enable(self, context: Context, params: dict[str, Any], value: bool) -> dict[str, Any]:
-        """Whether actions are carried out."""
-        for name in params["AlarmNames"]:
-            record = context.store.get(context.region, "Alarm", name)
-            if record is not None:
-                spec = {**record.spec, "ActionsEnabled": value}
-                context.store.replace_spec(record, spec, context.clock.now())
-        return {}
-
-    def _find(self, context: Context, name: str) -> Record:
-        record = context.store.get(context.region, "Alarm", name)
-        if record is None:
-            raise ApiError("ResourceNotFound", f"There is no alarm {name!r}.", 404)
-        return record
-
-    def _write(
-        self, context: Context, name: str, at: float, kind: str, summary: str, data: Any
-    ) -> None:
-        values = _history(context.region, name, at, kind, summary, data)
-        self._database.write(lambda c: c.execute(sa.insert(ALARM_HISTORY).values(**values)))
+def _value_of(data: str) -> float | None:
+    """The newest of `recentDatapoints`, which scaling policies go by."""
+    if not data:
+        return None
+    try:
+        told = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise ApiError("InvalidFormat", f"StateReasonData is no JSON: {error}.") from None
+    recent = told.get("recentDatapoints") if isinstance(told, dict) else None
+    if not isinstance(recent, list) or not recent:
+        return None
+    if not isinstance(recent[-1], int | float) or isinstance(recent[-1], bool):
+        raise ApiError(
+            "InvalidFormat",
+            f"recentDatapoints of StateReasonData ends with {recent[-1]!r}, which is no number.",
+        )
+    return float(recent[-1])
 
 
-def put_alarm(
-    context: Context, name: str, spec: Mapping[str, Any], tags: Mapping[str, str] | None = None
-) -> Record:
-    """Create an alarm or replace its settings. `spec` was checked."""
-    now = context.clock.now()
-    while True:
-        record = context.store.get(context.region, "Alarm", name)
-        try:
-            if record is not None:
-                return context.store.replace_spec(record, spec, now)
-            arn = context.kinds.arn(ALARM_KIND, context.region, name)
-            status = _initial(spec, now)
-            made = Record(context.region, "Alarm", name, new_uid(), arn, spec, status, now, now)
-            context.store.create(
-                made, state=INSUFFICIENT, tags=tags or {}, event="Created", due=None
-            )
-            return made
-        except (Outdated, Taken):
+def _delete(context: Context, params: dict[str, Any]) -> dict[str, Any]:
+    """Delete those that there are; names of no alarm are an error afterwards."""
+    names = list(dict.fromkeys(params["AlarmNames"]))
+    found = {r.name: r for r in all_alarms(context.store, context.region)}
+    gone = [found[name] for name in names if name in found]
+    if sum(is_composite(record) for record in gone) > 1:
+        raise ApiError(
+            "ValidationError", "One call deletes at most one composite alarm; call once for each."
+        )
+    for record in found.values():
+        if record.name in names or not is_composite(record):
             continue
-
-
-@dataclass(frozen=True)
-class NewState:
-    """What an alarm is to become; `value` is the last that was evaluated, if any."""
-
-    state: str
-    reason: str
-    data: str = ""
-    value: float | None = None
-
-
-def change_state(store: Store, record: Record, new: NewState, now: float) -> Record:
-    """A new state with its history, in one transaction.
-
-    Raises:
-        Outdated: the alarm changed meanwhile.
-    """
-    before = record.status["StateValue"]
-    status = {
-        **record.status,
-        "StateValue": new.state,
-        "StateReason": new.reason[:1023],
-        "StateReasonData": new.data,
-        "StateUpdatedTimestamp": now,
-        "LastValue": new.value,
-    }
-    state = new.state
-    if state == before:
-        return store.change(record, status, state=state, now=now, event="")
-    status["StateTransitionedTimestamp"] = now
-    told = {
-        "version": "1.0",
-        "oldState": {"stateValue": before, "stateReason": record.status["StateReason"]},
-        "newState": {"stateValue": state, "stateReason": new.reason},
-    }
-    summary = f"Alarm updated from {before} to {state}"
-    values = _history(record.region, record.name, now, "StateUpdate", summary, told)
+        for child in read_rule(record.spec["AlarmRule"]).names:
+            if child in names and child in found:
+                raise ApiError(
+                    "ValidationError",
+                    f"Cannot delete {child} as there are composite alarm(s) depending on it: "
+                    f"{record.name}. Change their AlarmRule first.",
+                )
+    now = context.clock.now()
 
     def more(connection: sa.Connection) -> None:
-        connection.execute(sa.insert(ALARM_HISTORY).values(**values))
+        for record in gone:
+            write_item(connection, record, _configured(record, now, "Delete", "deleted"))
 
-    return store.change(record, status, state=state, now=now, event=summary, more=more)
+    context.store.delete(*gone, more=more)
+    context.wake()
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise _no_alarm(missing[0])
+    return {}
 
 
-class AlarmRounds:
-    """Evaluates what is due. One per control plane.
+def _enable(context: Context, params: dict[str, Any], value: bool) -> dict[str, Any]:
+    """Whether actions are carried out; names of no alarm are left out, as the service does."""
+    for name in params["AlarmNames"]:
+        if context.store.get(context.region, "Alarm", name) is not None:
+            _update(context, name, lambda r: ({**r.spec, "ActionsEnabled": value}, r.status))
+    return {}
 
-    Args:
-        act: Carries out the actions of alarms; called once an evaluation while in the state.
-        settle_s: Platform seconds after a period's end in which its last points may come in.
-    """
 
-    def __init__(
-        self, store: Store, metrics: Metrics, clock: Clock, act: Act, settle_s: float = SETTLE_S
-    ) -> None:
-        self._store = store
-        self._metrics = metrics
-        self._clock = clock
-        self._act = act
-        self._settle_s = settle_s
-        self._due: dict[str, float] = {}
+def _find(context: Context, name: str) -> Record:
+    record = context.store.get(context.region, "Alarm", name)
+    if record is None or record.status.get(DELETING):
+        raise _no_alarm(name)
+    return record
 
-    def round(self, regions: list[str]) -> int:
-        """Evaluate the alarms that are due; how many changed their state."""
-        now = self._clock.now()
-        changed = 0
-        seen: dict[str, float] = {}
-        for region in regions:
-            for record in all_alarms(self._store, region):
-                due = self._due.get(record.uid, 0.0)
-                if now >= due:
-                    changed += self._evaluate(record, now)
-                    period = float(record.spec["Period"])
-                    pace = min(EVALUATE_S, period)
-                    due = (now - self._settle_s) // pace * pace + pace + self._settle_s
-                seen[record.uid] = due
-        self._due = seen
-        return changed
 
-    def _evaluate(self, record: Record, now: float) -> bool:
-        spec = record.spec
-        metric = watched(spec)
-        start, end = window(spec, now - self._settle_s)
-        series = self._metrics.series(record.region, metric, int(spec["Period"]), (start, end))
-        points = [(at, value) for at, value in series if start <= at < end]
-        before = record.status["StateValue"]
-        found = evaluate(spec, points, before)
-        state = found.state or before
-        value = found.points[-1][1] if found.points else None
-        if state != before:
-            data = orjson.dumps(
-                {
-                    "version": "1.0",
-                    "period": spec["Period"],
-                    "threshold": spec["Threshold"],
-                    "recentDatapoints": [v for _, v in found.points],
-                }
-            ).decode()
-            try:
-                new = NewState(state, found.reason, data, value)
-                record = change_state(self._store, record, new, now)
-            except Outdated:
-                return False
-        members = {"ALARM": "AlarmActions", "OK": "OKActions"}
-        if spec.get("ActionsEnabled", True) and value is not None:
-            for action in spec.get(members.get(state, "InsufficientDataActions"), ()):
-                if state == "ALARM" or state != before:
-                    self._act(record, action, value, now)
-        return bool(state != before)
+def _no_alarm(name: str) -> ApiError:
+    return ApiError("ResourceNotFound", f"There is no alarm {name!r}.", 404)
+
+
+# Showing
 
 
 def _shown(record: Record) -> dict[str, Any]:
-    hidden = {"LastValue"}
-    status = {key: value for key, value in record.status.items() if key not in hidden}
+    status = {
+        key: value for key, value in record.status.items() if key not in OWN_MEMBERS and value != ""
+    }
+    spec = dict(record.spec)
+    if spec.get("Metrics"):
+        # What was read out of the only metric stands there and nowhere else.
+        for member in ("Namespace", "MetricName", "Dimensions", "Statistic", "Period", "Unit"):
+            spec.pop(member, None)
+    elif not is_composite(record):
+        spec.setdefault("Dimensions", [])
     return {
         "ActionsEnabled": True,
-        "OKActions": [],
-        "AlarmActions": [],
-        "InsufficientDataActions": [],
-        "Dimensions": [],
-        **record.spec,
-        **{key: value for key, value in status.items() if value != ""},
+        **{member: [] for member in LISTED.values()},
+        **spec,
+        **status,
         "AlarmArn": record.arn,
-        "AlarmConfigurationUpdatedTimestamp": record.modified,
     }
 
 
-def _actions(spec: Mapping[str, Any]) -> list[str]:
-    members = ("AlarmActions", "OKActions", "InsufficientDataActions")
-    return [action for member in members for action in spec.get(member, ())]
+def _start(params: Mapping[str, Any]) -> int:
+    """Where a page starts."""
+    token = params.get("NextToken") or "0"
+    if not token.isdigit():
+        raise ApiError(
+            "InvalidNextToken", f"NextToken is {token!r}; give what the page before answered."
+        )
+    return int(token)
+
+
+def _describe(context: Context, params: dict[str, Any]) -> dict[str, Any]:
+    """By names, prefix, state, action or type; or the children or parents of one."""
+    found = [r for r in all_alarms(context.store, context.region) if _fits(r, params)]
+    for member in ("ChildrenOfAlarmName", "ParentsOfAlarmName"):
+        if params.get(member):
+            found = _relatives(context, params, member)
+    start = _start(params)
+    end = start + (params.get("MaxRecords") or PAGE_MAX)
+    page = found[start:end]
+    return {
+        "MetricAlarms": [_shown(record) for record in page if not is_composite(record)],
+        "CompositeAlarms": [_shown(record) for record in page if is_composite(record)],
+        "NextToken": str(end) if end < len(found) else None,
+    }
+
+
+def _fits(record: Record, params: Mapping[str, Any]) -> bool:
+    names, prefix = params.get("AlarmNames"), params.get("AlarmNamePrefix")
+    if names and prefix:
+        raise ApiError("ValidationError", "Give AlarmNames or AlarmNamePrefix, not both.")
+    state, action = params.get("StateValue"), params.get("ActionPrefix")
+    actions = [name for member in LISTED.values() for name in record.spec.get(member, ())]
+    return (
+        type_of(record) in (params.get("AlarmTypes") or ["MetricAlarm"])
+        and (not names or record.name in names)
+        and (not prefix or record.name.startswith(prefix))
+        and (not state or record.status["StateValue"] == state)
+        and (not action or any(name.startswith(action) for name in actions))
+    )
+
+
+def _relatives(context: Context, params: Mapping[str, Any], member: str) -> list[Record]:
+    others = set(params) - {member, "MaxRecords", "NextToken"}
+    if others:
+        raise ApiError(
+            "ValidationError",
+            f"Give {member} alone, without {', '.join(sorted(others))}.",
+        )
+    named = _find(context, name_of(params[member]))
+    found = list(all_alarms(context.store, context.region))
+    if member == "ChildrenOfAlarmName":
+        children = read_rule(named.spec["AlarmRule"]).names if is_composite(named) else ()
+        return [record for record in found if record.name in children]
+    return [
+        record
+        for record in found
+        if is_composite(record) and named.name in read_rule(record.spec["AlarmRule"]).names
+    ]
+
+
+def _for_metric(context: Context, params: dict[str, Any]) -> dict[str, Any]:
+    """The alarms that watch one metric."""
+    wanted = _dimensions(params.get("Dimensions", ()))
+    found = []
+    for record in all_alarms(context.store, context.region):
+        if is_composite(record):
+            continue
+        metric = watched(record.spec)
+        if (
+            (metric.namespace, metric.name) == (params["Namespace"], params["MetricName"])
+            and _dimensions(metric.dimensions) == wanted
+            and params.get("Statistic", metric.statistic) == metric.statistic
+            and params.get("Period", record.spec["Period"]) == record.spec["Period"]
+            and params.get("Unit", metric.unit) == metric.unit
+            and not params.get("ExtendedStatistic")
+        ):
+            found.append(_shown(record))
+    return {"MetricAlarms": found}
 
 
 def _dimensions(given: Any) -> list[tuple[str, str]]:
     return sorted((item["Name"], item["Value"]) for item in given)
 
 
-def _history(
-    region: str, name: str, at: float, kind: str, summary: str, data: Any
-) -> dict[str, Any]:
-    text = orjson.dumps(data, default=str).decode()
-    return {
-        "region": region, "alarm": name, "at": at, "type": kind, "summary": summary, "data": text,
-    }  # fmt: skip
+def _history(database: Database, context: Context, params: dict[str, Any]) -> dict[str, Any]:
+    """What happened to alarms; newest first unless asked otherwise."""
+    table = ALARM_HISTORY
+    statement = sa.select(table).where(
+        table.c.region == context.region,
+        table.c.alarm_type.in_(params.get("AlarmTypes") or ["MetricAlarm", "CompositeAlarm"]),
+    )
+    for member, column in (("AlarmName", table.c.alarm), ("HistoryItemType", table.c.type)):
+        if params.get(member):
+            statement = statement.where(column == params[member])
+    if params.get("StartDate") is not None:
+        statement = statement.where(table.c.at >= _seconds(params["StartDate"]))
+    if params.get("EndDate") is not None:
+        statement = statement.where(table.c.at <= _seconds(params["EndDate"]))
+    ascending = params.get("ScanBy") == "TimestampAscending"
+    order = (table.c.at, table.c.id) if ascending else (table.c.at.desc(), table.c.id.desc())
+    start, limit = _start(params), params.get("MaxRecords") or PAGE_MAX
+    with database.read() as connection:
+        page = statement.order_by(*order).offset(start).limit(limit + 1)
+        rows = connection.execute(page).all()
+    items = [
+        {
+            "AlarmName": row.alarm,
+            "AlarmType": row.alarm_type,
+            "Timestamp": row.at,
+            "HistoryItemType": row.type,
+            "HistorySummary": row.summary,
+            "HistoryData": row.data,
+        }
+        for row in rows[:limit]
+    ]
+    more = str(start + limit) if len(rows) > limit else None
+    return {"AlarmHistoryItems": items, "NextToken": more}
 
 
 def _seconds(moment: datetime | float) -> float:
     return moment.timestamp() if isinstance(moment, datetime) else float(moment)
+
+
+# Tags
+
+
+def _by_arn(context: Context, params: Mapping[str, Any]) -> str:
+    record = context.store.by_arn(params["ResourceARN"])
+    if record is None or record.kind != "Alarm":
+        raise ApiError(
+            "ResourceNotFoundException", f"There is no alarm {params['ResourceARN']}.", 404
+        )
+    return record.arn
+
+
+def _tag(context: Context, params: dict[str, Any]) -> dict[str, Any]:
+    arn = _by_arn(context, params)
+    given = tags_of(params["Tags"])
+    merged = context.store.tags(arn) | given
+    tags_of([{"Key": key, "Value": value} for key, value in merged.items()])
+    context.store.add_tags(arn, given)
+    return {}
+
+
+def _untag(context: Context, params: dict[str, Any]) -> dict[str, Any]:
+    context.store.delete_tags(_by_arn(context, params), params["TagKeys"])
+    return {}
+
+
+def _tags(context: Context, params: dict[str, Any]) -> dict[str, Any]:
+    tags = context.store.tags(_by_arn(context, params))
+    return {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}

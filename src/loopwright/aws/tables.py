@@ -49,6 +49,7 @@ ALARM_HISTORY = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("region", sa.Text, nullable=False),
     sa.Column("alarm", sa.Text, nullable=False),
+    sa.Column("alarm_type", sa.Text, nullable=False),
     sa.Column("at", sa.Float, nullable=False),
     sa.Column("type", sa.Text, nullable=False),
     sa.Column("summary", sa.Text, nullable=False),

@@ -7,6 +7,7 @@ from loopwright.contract.programs import refuse
 from loopwright.hosting.capacity import Change, in_service, with_changes
 from loopwright.hosting.checks import check_deployment
 from loopwright.hosting.shadow_tests import shadow_test_operations
+from loopwright.kernel.kinds import DELETING, Lookup
 from loopwright.kernel.records import Record
 from loopwright.kernel.verbs import Context, Operation, mutate
 from loopwright.wire.errors import validation
@@ -48,6 +49,7 @@ def _update_endpoint(context: Context, params: dict[str, Any]) -> dict[str, Any]
 
     def change(record: Record) -> Mapping[str, Any]:
         in_service(record)
+        _check_scaled(record, found, context.lookup)
         deployment = params.get("DeploymentConfig", {})
         if params.get("RetainDeploymentConfig"):
             deployment = record.status.get("LastDeploymentConfig") or {}
@@ -59,6 +61,20 @@ def _update_endpoint(context: Context, params: dict[str, Any]) -> dict[str, Any]
     kind_of = context.kinds["Endpoint"]
     record = mutate(context, kind_of, params["EndpointName"], change, f"Update to {config}")
     return {"EndpointArn": record.arn}
+
+
+def _check_scaled(record: Record, config: Record, lookup: Lookup) -> None:
+    """AWS's rule: a scaled variant keeps its instance type, though not its model."""
+    types = {v["name"]: v["instance_type"] for v in record.status["Fleet"]["variants"]}
+    for variant in config.spec["ProductionVariants"]:
+        name = variant["VariantName"]
+        target = lookup.record("ScalableTarget", f"endpoint/{record.name}/variant/{name}")
+        scaled = target is not None and not target.status.get(DELETING)
+        if scaled and types.get(name, variant["InstanceType"]) != variant["InstanceType"]:
+            raise validation(
+                f"The instance type of variant {name!r} cannot change while it is a scalable "
+                "target; call DeregisterScalableTarget first."
+            )
 
 
 def _counts(config: Record, record: Record, retained: bool) -> dict[str, int]:

@@ -185,7 +185,9 @@ def _obstacle(view: View, rollout: Rollout, fleets: Fleets, now: float) -> str |
         alarm = view.lookup("Alarm", name)
         if alarm is None:
             return f"The alarm {name} that guards the update was deleted."
-        if alarm.status.get("StateValue") == "ALARM":
+        # One that was in ALARM for a moment only counts too.
+        last = float(alarm.status.get("AlarmedTimestamp") or 0.0)
+        if alarm.status.get("StateValue") == "ALARM" or last >= rollout.started:
             return f"One or more alarms are in ALARM: {name}."
     if now > rollout.due:
         return f"The update took longer than {rollout.due - rollout.started:g} s."

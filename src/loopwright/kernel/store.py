@@ -110,6 +110,16 @@ class Store:
         following = (getattr(rows[-1], query.sort), rows[-1].id) if more and rows else None
         return [_record(row) for row in rows], following
 
+    def heads(self, kind: str) -> list[tuple[str, int]]:
+        """(uid, revision) of every record of a kind, of all regions: what changed, for little."""
+        statement = (
+            sa.select(RECORDS.c.uid, RECORDS.c.revision)
+            .where(RECORDS.c.kind == kind)
+            .order_by(RECORDS.c.id)
+        )
+        with self.database.read() as connection:
+            return [(row.uid, row.revision) for row in connection.execute(statement)]
+
     def children(self, owner: str, known: Mapping[str, Record] | None = None) -> list[Record]:
         """The records that this record asked for, oldest first."""
         with self.database.read() as connection:
@@ -156,9 +166,19 @@ class Store:
     # Writing
 
     def create(
-        self, record: Record, *, state: str, tags: Mapping[str, str], event: str, due: float | None
+        self,
+        record: Record,
+        *,
+        state: str,
+        tags: Mapping[str, str],
+        event: str,
+        due: float | None,
+        more: Callable[[sa.Connection], None] = lambda connection: None,
     ) -> None:
         """Add a record with its tags and the first line of its history.
+
+        Args:
+            more: What else belongs to the transaction.
 
         Raises:
             Taken: the region has a record of this kind and name.
@@ -168,6 +188,7 @@ class Store:
             insert_record(connection, record, state=state, due=due)
             set_tags(connection, record.arn, tags)
             add_event(connection, record.uid, record.created, event)
+            more(connection)
 
         try:
             self.database.write(work)
@@ -204,28 +225,53 @@ class Store:
 
         return self.database.write(work)
 
-    def replace_spec(self, record: Record, spec: Mapping[str, Any], now: float) -> Record:
+    def replace_spec(
+        self,
+        record: Record,
+        spec: Mapping[str, Any],
+        now: float,
+        status: Mapping[str, Any] | None = None,
+        more: Callable[[sa.Connection], None] = lambda connection: None,
+    ) -> Record:
         """Replace the spec (operations that update a resource in place).
+
+        Args:
+            status: To replace with it, when it does not change what lists filter by.
+            more: What else belongs to the transaction.
 
         Raises:
             Outdated: as for `change`.
         """
+        known = record.status if status is None else status
 
         def work(connection: sa.Connection) -> Record:
             statement = (
                 sa.update(RECORDS)
                 .where(RECORDS.c.uid == record.uid, RECORDS.c.revision == record.revision)
-                .values(spec=encode(spec), modified=now, revision=record.revision + 1, due=now)
-            )
+                .values(
+                    spec=encode(spec), status=encode(known), modified=now,
+                    revision=record.revision + 1, due=now,
+                )
+            )  # fmt: skip
             if connection.execute(statement).rowcount != 1:
                 raise Outdated(record.key)
-            return replace(record, spec=spec, modified=now, revision=record.revision + 1)
+            more(connection)
+            revision = record.revision + 1
+            return replace(record, spec=spec, status=known, modified=now, revision=revision)
 
         return self.database.write(work)
 
-    def delete(self, record: Record) -> None:
-        """Remove a record and all that hangs on it; repeatable."""
-        self.database.write(lambda connection: remove_record(connection, record))
+    def delete(
+        self, *records: Record, more: Callable[[sa.Connection], None] = lambda connection: None
+    ) -> None:
+        """Remove records and all that hangs on them, in one transaction; repeatable."""
+
+        def work(connection: sa.Connection) -> None:
+            for record in records:
+                remove_record(connection, record)
+            more(connection)
+
+        self.database.write(work)
 
     def wake(self, uid: str, at: float) -> None:
         """Have a record planned at `at` at the latest."""

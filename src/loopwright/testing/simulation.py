@@ -118,6 +118,7 @@ class SimulatedWorld:
         collected: Called by the function `collect`, with its arguments; returns its value.
         more_operations: Operations of the rooms that are no generic verbs.
         more_functions: Functions of the rooms' calls, made anew after each crash.
+        more_rounds: What a round of the control plane does first, made anew after each crash.
     """
 
     def __init__(
@@ -129,6 +130,7 @@ class SimulatedWorld:
         collected: Callable[[Mapping[str, Any]], Any],
         more_operations: Mapping[str, Any] | None = None,
         more_functions: Callable[[Store], Mapping[str, Any]] = lambda store: {},
+        more_rounds: Callable[[Store], Callable[[], None]] = lambda store: lambda: None,
     ) -> None:
         self.clock = VirtualClock()
         self.backend = SimulatedBackend(self.clock)
@@ -137,6 +139,7 @@ class SimulatedWorld:
         self._kinds = Kinds(kinds, account="123456789012")
         self._collected = collected
         self._more_functions = more_functions
+        self._more_rounds = more_rounds
         self._operations = {
             **generic_operations(self._kinds, service("sagemaker")),
             **(more_operations or {}),
@@ -174,6 +177,7 @@ class SimulatedWorld:
         self.supervisor = Supervisor(
             self.store, self.crashing_backend, self.clock, self.engine.wake
         )
+        self._first = self._more_rounds(self.store)
 
     def _collect(self, arguments: Mapping[str, Any]) -> Any:
         return self.effects.run(lambda: self._collected(arguments))
@@ -212,6 +216,7 @@ class SimulatedWorld:
     def step(self, seconds: float = 1.0) -> None:
         """One round of the control plane, and the time after it."""
         try:
+            self._first()
             self.supervisor.round()
             self.engine.plan_due()
             self.engine.run_calls(_Inline())  # type: ignore[arg-type]

@@ -7,9 +7,11 @@ import threading
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 
 from loopwright.kernel.records import Record
 from loopwright.kernel.store import Outdated, Query, Store, Taken, new_uid
+from loopwright.kernel.tables import RECORDS
 
 REGION = "us-east-1"
 
@@ -134,6 +136,26 @@ class StoreContract:
         assert store.get(REGION, "Thing", "a") is None
         assert store.tags(record.arn) == {}
         assert store.events(record.uid) == []
+
+    def test_what_belongs_to_a_change_happens_with_it_or_not_at_all(self, store: Store) -> None:
+        one, two = add(store, make("a")), add(store, make("b"))
+
+        def refuse(connection: sa.Connection) -> None:
+            connection.execute(sa.delete(RECORDS))
+            raise LookupError("no")
+
+        with pytest.raises(LookupError):
+            store.replace_spec(one, {"Name": "new"}, 2.0, {"State": "Odd"}, refuse)
+        with pytest.raises(LookupError):
+            store.delete(one, two, more=refuse)
+        assert store.heads("Thing") == [(one.uid, 0), (two.uid, 0)]
+        assert store.get(REGION, "Thing", "a") == one
+        changed = store.replace_spec(one, {"Name": "new"}, 2.0, {"State": "Odd"})
+        assert store.get(REGION, "Thing", "a") == changed
+        assert (changed.spec, changed.status) == ({"Name": "new"}, {"State": "Odd"})
+        assert store.heads("Thing") == [(one.uid, 1), (two.uid, 0)]
+        store.delete(changed, two)
+        assert store.heads("Thing") == []
 
     def test_tags_are_replaced_by_key(self, store: Store) -> None:
         record = add(store, make("a"))

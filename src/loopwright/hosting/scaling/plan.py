@@ -1,16 +1,15 @@
 """What happens to a scalable target: alarms of its policies, scheduled changes, new capacities.
 
-The spec holds the target with its policies and scheduled actions; alarms tell of their breaches
-by entries in the status (`triggers.py`). A new capacity is a call, whose result ends the activity.
+A new capacity is a call, whose result, and then the endpoint's coming into service, end the
+activity. While one goes on nothing else is decided.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
-from uuid import UUID, uuid5
 
 from loopwright.hosting.scaling.rules import (
     COOLDOWN_S,
-    LOW,
     Decision,
     Limits,
     Past,
@@ -19,7 +18,15 @@ from loopwright.hosting.scaling.rules import (
     stepped,
     tracked,
 )
-from loopwright.hosting.scaling.schedule import following, zone_of
+from loopwright.hosting.scaling.schedule import due_of, zone_of
+from loopwright.hosting.scaling.targets import (
+    activity,
+    alarm_specs,
+    caused_by,
+    count_of,
+    names_of,
+    reason_of,
+)
 from loopwright.kernel.actions import (
     Action,
     Call,
@@ -34,91 +41,56 @@ from loopwright.kernel.engine import View
 from loopwright.kernel.kinds import DELETING
 from loopwright.kernel.records import Record
 
-SPACE: Final = UUID("0a7b2a3c-6a5e-4a09-a5c2-5a0b0f1f9c55")
 LOOK_S: Final = 2.0
 FRESH_S: Final = 150.0
-"""How long a breach counts: alarms tell again each minute while they last."""
+"""How long what an alarm told counts while its state lasts; it tells again each minute."""
+EDGE_S: Final = 15.0
+"""How long it counts when the alarm left the state again, as after SetAlarmState."""
+RETRY_S: Final = 60.0
+"""After a capacity that was not to be had, before it is asked for again."""
 ACTIVITIES_MAX: Final = 100
-HIGH_POINTS: Final = 3
-LOW_POINTS: Final = 15
+
+
+@dataclass
+class _Pass:
+    """One pass over a target: what it sees, and what it gathers."""
+
+    record: Record
+    view: View
+    serving: Record
+    count: int
+    now: float
+    activities: list[dict[str, Any]]
+    changes: dict[str, Any] = field(default_factory=dict)
+    actions: list[Action] = field(default_factory=list)
+
+    def note(self, cause: str, description: str, code: str, message: str = "") -> dict[str, Any]:
+        """Add an activity."""
+        made = activity(self.record, cause, description, self.now, code, message)
+        self.activities.append(made)
+        return made
 
 
 def plan_target(record: Record, view: View, now: float) -> list[Action]:
     """One pass over a scalable target."""
     endpoint, variant = names_of(record)
     serving = view.lookup("Endpoint", endpoint)
-    known = serving is not None and not serving.status.get(DELETING)
-    if record.status.get(DELETING) or not known:
+    if record.status.get(DELETING) or serving is None or serving.status.get(DELETING):
         alarms: list[Action] = [DeleteChild("Alarm", name) for _, name in view.children]
         return alarms or [Forget()]
-    assert serving is not None
     actions = _alarms(record, view)
-    count = _count(serving, variant)
+    count = count_of(serving, variant)
     if count is None:
+        # Of an update to a configuration without the variant.
         return [*actions, Wake(now + LOOK_S * 10)]
-    changes: dict[str, Any] = {}
-    activities = [dict(item) for item in record.status.get("Activities", ())]
-    limits = _scheduled(record, changes, activities, count, now)
-    _settle(record, view, serving, activities, changes, actions, now)
-    idle = not any(item["StatusCode"] in ("Pending", "InProgress") for item in activities)
-    if idle and serving.status["EndpointStatus"] == "InService":
-        _scale(record, count, limits, activities, changes, actions, now)
-    changes["Activities"] = activities[-ACTIVITIES_MAX:]
-    return [*actions, SetStatus(changes), Wake(now + LOOK_S)]
-
-
-def names_of(record: Record) -> tuple[str, str]:
-    """Endpoint and variant of a target: its resource is `endpoint/NAME/variant/VARIANT`."""
-    parts = record.name.split("/")
-    return parts[1], parts[3]
-
-
-def _count(serving: Record, variant: str) -> int | None:
-    for item in (serving.status.get("Fleet") or {"variants": ()})["variants"]:
-        if item["name"] == variant:
-            return int(item["count"])
-    return None
-
-
-# Alarms of target tracking
-
-
-def alarm_specs(record: Record, policy: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The two alarms of a target tracking policy, by name; their shapes are observed practice."""
-    config = policy["TargetTrackingScalingPolicyConfiguration"]
-    endpoint, variant = names_of(record)
-    metric = config.get("CustomizedMetricSpecification") or {
-        "Namespace": "AWS/SageMaker",
-        "MetricName": "InvocationsPerInstance",
-        "Dimensions": [
-            {"Name": "EndpointName", "Value": endpoint},
-            {"Name": "VariantName", "Value": variant},
-        ],
-        "Statistic": "Sum",
-    }
-    found = {}
-    low = not config.get("DisableScaleIn")
-    sides = [("High", "GreaterThanThreshold", HIGH_POINTS, 1.0)]
-    sides += [("Low", "LessThanThreshold", LOW_POINTS, LOW)] if low else []
-    for side, operator, points, part in sides:
-        key = uuid5(SPACE, f"{policy['PolicyARN']} {side} {sorted(config.items())!r}")
-        spec = {
-            "AlarmDescription": f"DO NOT EDIT OR DELETE. For TargetTrackingScaling policy "
-            f"{policy['PolicyARN']}.",
-            "Namespace": metric["Namespace"],
-            "MetricName": metric["MetricName"],
-            "Dimensions": metric.get("Dimensions", []),
-            "Statistic": metric["Statistic"],
-            "Period": 60,
-            "EvaluationPeriods": points,
-            "Threshold": float(config["TargetValue"]) * part,
-            "ComparisonOperator": operator,
-            "AlarmActions": [policy["PolicyARN"]],
-            "ActionsEnabled": True,
-            **({"Unit": metric["Unit"]} if metric.get("Unit") else {}),
-        }
-        found[f"TargetTracking-{record.name}-Alarm{side}-{key}"] = spec
-    return found
+    known = [dict(item) for item in record.status.get("Activities", ())]
+    this = _Pass(record, view, serving, count, now, known)
+    limits = _scheduled(this)
+    _settle(this)
+    if _idle(this):
+        _scale(this, limits)
+    this.changes["Activities"] = this.activities[-ACTIVITIES_MAX:]
+    return [*actions, *this.actions, SetStatus(this.changes), Wake(now + LOOK_S)]
 
 
 def _alarms(record: Record, view: View) -> list[Action]:
@@ -129,48 +101,54 @@ def _alarms(record: Record, view: View) -> list[Action]:
             wanted |= alarm_specs(record, policy)
     there = {name for kind, name in view.children if kind == "Alarm"}
     return [
-        *(CreateChild("Alarm", n, {**s, "AlarmName": n}) for n, s in wanted.items()
-          if n not in there),
-        *(DeleteChild("Alarm", name) for name in there - set(wanted)),
-    ]  # fmt: skip
+        *(CreateChild("Alarm", name, spec) for name, spec in wanted.items() if name not in there),
+        *(DeleteChild("Alarm", name) for name in sorted(there - set(wanted))),
+    ]
+
+
+def _idle(this: _Pass) -> bool:
+    """Whether a capacity may be asked for: nothing goes on, and nothing failed a moment ago."""
+    if this.serving.status["EndpointStatus"] != "InService":
+        return False
+    asked = [item for item in this.activities if "after" in item]
+    if not asked:
+        return True
+    last = asked[-1]
+    if last["StatusCode"] in ("Failed", "Unfulfilled"):
+        return bool(this.now >= last["EndTime"] + RETRY_S)
+    return bool(last["StatusCode"] == "Successful")
 
 
 # Scheduled actions
 
 
-def _scheduled(
-    record: Record,
-    changes: dict[str, Any],
-    activities: list[dict[str, Any]],
-    count: int,
-    now: float,
-) -> Limits:
+def _scheduled(this: _Pass) -> Limits:
     """Carry out the scheduled actions that are due, and say what the limits are."""
-    status = record.status
-    least = status.get("MinCapacity", record.spec["MinCapacity"])
-    most = status.get("MaxCapacity", record.spec["MaxCapacity"])
-    suspended = record.spec.get("SuspendedState", {})
-    done = dict(status.get("Done", {}))
-    for name, action in sorted(record.spec.get("ScheduledActions", {}).items()):
-        created = float(action["CreationTime"])
-        start = float(action.get("StartTime") or created)
-        due = following(
-            action["Schedule"], zone_of(action.get("Timezone")),
-            done.get(name, max(created, start) - 1e-3), start,
-        )  # fmt: skip
-        end = action.get("EndTime")
-        if due is None or due > now or (end is not None and due > float(end)):
+    spec, status = this.record.spec, this.record.status
+    least = int(status.get("MinCapacity", spec["MinCapacity"]))
+    most = int(status.get("MaxCapacity", spec["MaxCapacity"]))
+    suspended = spec.get("SuspendedState", {})
+    actions = spec.get("ScheduledActions", {})
+    done = {name: at for name, at in status.get("Done", {}).items() if name in actions}
+    for name, action in sorted(actions.items()):
+        due = due_of(action, zone_of(action.get("Timezone")), done.get(name))
+        if due is None or due > this.now:
             continue
         # What was missed while nobody was there happens once, not many times.
-        done[name] = now
+        done[name] = this.now
         if suspended.get("ScheduledScalingSuspended"):
             continue
         given = action["ScalableTargetAction"]
-        least, most = given.get("MinCapacity", least), given.get("MaxCapacity", most)
+        wanted = (given.get("MinCapacity", least), given.get("MaxCapacity", most))
+        words = f"min capacity to {wanted[0]} and max capacity to {wanted[1]}"
         cause = f"scheduled action name {name} was triggered"
-        activities.append(_activity(record, cause, f"Setting min capacity to {least} and max "
-                                    f"capacity to {most}", now, "Successful"))  # fmt: skip
-    changes |= {"Done": done, "MinCapacity": least, "MaxCapacity": most}
+        if wanted[0] > wanted[1]:
+            why = f"Failed to set {words}: the minimum would be above the maximum."
+            this.note(cause, f"Setting {words}", "Failed", why)
+            continue
+        least, most = wanted
+        this.note(cause, f"Setting {words}", "Successful", f"Successfully set {words}.")
+    this.changes |= {"Done": done, "MinCapacity": least, "MaxCapacity": most}
     return Limits(
         least,
         most,
@@ -182,201 +160,161 @@ def _scheduled(
 # Capacity
 
 
-def _scale(
-    record: Record,
-    count: int,
-    limits: Limits,
-    activities: list[dict[str, Any]],
-    changes: dict[str, Any],
-    actions: list[Action],
-    now: float,
-) -> None:
+def _scale(this: _Pass, limits: Limits) -> None:
     """Ask for a new capacity where the limits or the policies want one."""
+    count = this.count
     if not limits.least <= count <= limits.most:
         wanted = min(max(count, limits.least), limits.most)
         cause = f"maximum capacity was set to {limits.most}"
         if count < limits.least:
             cause = f"minimum capacity was set to {limits.least}"
-        _ask(record, count, wanted, cause, activities, actions, now)
+        _ask(this, count, wanted, cause)
         return
-    past = record.status.get("Last")
+    past = this.changes.get("Last") or this.record.status.get("Last")
     last = Past(*past) if past else None
-    proposals, staying = _proposals(record, count, last, now)
-    decision = decide(proposals, staying, count, limits, last, now)
-    if decision.count is not None and decision.proposal is not None:
-        item = decision.proposal
-        cause = f"monitor alarm {item.alarm} in state ALARM triggered policy {item.policy}"
+    triggers = _standing(this, last)
+    handled = this.record.status.get("Handled", {})
+    news = {name: t["at"] for name, t in triggers.items() if t["at"] > handled.get(name, 0.0)}
+    if not news:
+        return
+    # Each is decided on once, whatever comes of it: the alarm tells again.
+    this.changes["Handled"] = {**handled, **news}
+    proposals, staying = _proposals(this, triggers, last)
+    # Cooldowns count to the time of the telling, so that a delay decides nothing else.
+    decision = decide(proposals, staying, count, limits, last, max(news.values()))
+    item = decision.proposal
+    if decision.count is not None and item is not None:
         base = count if decision.base is None else decision.base
-        _ask(record, base, decision.count, cause, activities, actions, now)
-        changes["Handled"] = {**record.status.get("Handled", {}), item.policy: now}
-    elif decision.reason and decision.proposal is not None:
-        _not_scaled(record, decision, count, limits, activities, now)
+        cause = caused_by(item.alarm, item.state, item.policy)
+        _ask(this, base, decision.count, cause)["policy"] = item.policy
+    elif decision.reason and item is not None:
+        _not_scaled(this, decision, item, limits)
+
+
+def _standing(this: _Pass, last: Past | None) -> dict[str, Mapping[str, Any]]:
+    """What alarms told since the last change and is still so, by policy."""
+    found = {}
+    for name in this.record.spec.get("Policies", {}):
+        trigger = this.record.status.get("Triggers", {}).get(name)
+        if trigger is None or (last is not None and trigger["at"] <= last.at):
+            continue
+        age_s = this.now - trigger["at"]
+        alarm = this.view.lookup("Alarm", trigger["alarm"])
+        lasts = alarm is not None and alarm.status.get("StateValue") == trigger["state"]
+        if age_s <= EDGE_S or (lasts and age_s <= FRESH_S):
+            found[name] = trigger
+    return found
 
 
 def _proposals(
-    record: Record, count: int, last: Past | None, now: float
+    this: _Pass, triggers: Mapping[str, Mapping[str, Any]], last: Past | None
 ) -> tuple[list[Proposal], int]:
     """What the policies ask for, and how many of target tracking do not agree to scale in."""
-    triggers: Mapping[str, Mapping[str, Any]] = record.status.get("Triggers", {})
-    handled: Mapping[str, float] = record.status.get("Handled", {})
-    found, staying = [], 0
-    before = last.before if last is not None else None
-    for name, policy in record.spec.get("Policies", {}).items():
+    found: list[Proposal] = []
+    staying = 0
+    for name, policy in this.record.spec.get("Policies", {}).items():
         trigger = triggers.get(name)
-        fresh = (
-            trigger is not None
-            and now - trigger["at"] <= FRESH_S
-            and trigger["at"] > handled.get(name, 0.0)
-        )
-        if policy["PolicyType"] == "StepScaling":
-            if fresh and trigger is not None:
-                found += _stepped(name, policy, trigger, count, before)
-            continue
-        config = policy["TargetTrackingScalingPolicyConfiguration"]
-        made = _tracked(name, config, trigger, count, before) if fresh and trigger else []
+        made = [] if trigger is None else _proposal(name, policy, trigger, this.count, last)
         found += made
-        if not config.get("DisableScaleIn") and not any(item.wanted < count for item in made):
-            staying += 1
+        config = policy.get("TargetTrackingScalingPolicyConfiguration")
+        if config is not None and not config.get("DisableScaleIn"):
+            staying += not any(item.wanted < this.count for item in made)
     return found, staying
 
 
-def _tracked(
-    name: str,
-    config: Mapping[str, Any],
-    trigger: Mapping[str, Any],
-    count: int,
-    before: int | None,
-) -> list[Proposal]:
-    low = "-AlarmLow-" in trigger["alarm"]
-    wanted = tracked(config, count, trigger["value"], low)
-    if wanted is None:
-        return []
-    earlier = None if before is None else tracked(config, before, trigger["value"], low)
-    out_s = float(config.get("ScaleOutCooldown", COOLDOWN_S))
-    in_s = float(config.get("ScaleInCooldown", COOLDOWN_S))
-    return [Proposal(name, trigger["alarm"], wanted, earlier, out_s, in_s)]
-
-
-def _stepped(
+def _proposal(
     name: str,
     policy: Mapping[str, Any],
     trigger: Mapping[str, Any],
     count: int,
-    before: int | None,
+    last: Past | None,
 ) -> list[Proposal]:
-    config = policy["StepScalingPolicyConfiguration"]
-    wanted = stepped(config, count, trigger["value"], trigger["threshold"])
-    if wanted is None:
+    """What one policy asks for, from the present capacity and from that before the last change."""
+    config = policy.get("TargetTrackingScalingPolicyConfiguration")
+    steps = policy.get("StepScalingPolicyConfiguration", {})
+
+    def wanted(capacity: int) -> int | None:
+        if config is None:
+            return stepped(steps, capacity, trigger["value"], trigger["threshold"])
+        return tracked(config, capacity, trigger["value"], "-AlarmLow-" in trigger["alarm"])
+
+    now = wanted(count)
+    if now is None:
         return []
-    earlier = None
-    if before is not None:
-        earlier = stepped(config, before, trigger["value"], trigger["threshold"])
-    cool_s = float(config.get("Cooldown", COOLDOWN_S))
-    return [Proposal(name, trigger["alarm"], wanted, earlier, cool_s, cool_s)]
-
-
-def _ask(
-    record: Record,
-    base: int,
-    wanted: int,
-    cause: str,
-    activities: list[dict[str, Any]],
-    actions: list[Action],
-    now: float,
-) -> None:
-    activity = _activity(
-        record, cause, f"Setting desired instance count to {wanted}.", now, "Pending"
-    )
-    activity |= {"before": base, "after": wanted}
-    activities.append(activity)
-    endpoint, variant = names_of(record)
-    arguments = {
-        "region": record.region, "endpoint": endpoint, "variant": variant, "count": wanted,
-    }  # fmt: skip
-    actions.append(Call("scaling.apply", f"apply-{activity['ActivityId']}", arguments))
-
-
-def _settle(
-    record: Record,
-    view: View,
-    serving: Record,
-    activities: list[dict[str, Any]],
-    changes: dict[str, Any],
-    actions: list[Action],
-    now: float,
-) -> None:
-    """End the activities whose capacity is there, or was refused."""
-    for item in activities:
-        key = f"apply-{item['ActivityId']}"
-        result = view.calls.get(key)
-        if item["StatusCode"] == "Pending" and result is not None:
-            actions.append(DropCall(key))
-            if result.get("refused"):
-                item |= {"StatusCode": "Failed", "StatusMessage": result["refused"], "EndTime": now}
-                continue
-            item |= {"StatusCode": "InProgress", "StatusMessage": _progress(item)}
-            changes["Last"] = [now, item["before"], item["after"]]
-        elif item["StatusCode"] == "InProgress" and serving.status["EndpointStatus"] == "InService":
-            _end(item, serving, names_of(record)[1], now)
-
-
-def _progress(item: Mapping[str, Any]) -> str:
-    return (
-        f"Successfully set desired instance count to {item['after']}. "
-        "Waiting for change to be fulfilled by sagemaker."
-    )
-
-
-def _end(item: dict[str, Any], serving: Record, variant: str, now: float) -> None:
-    count = _count(serving, variant)
-    if count == item["after"]:
-        text = (
-            f"Successfully set desired instance count to {count}. "
-            "Change successfully fulfilled by sagemaker."
+    cool_s = float(steps.get("Cooldown", COOLDOWN_S))
+    cooldowns = config or {}
+    return [
+        Proposal(
+            name,
+            trigger["alarm"],
+            now,
+            None if last is None else wanted(last.before),
+            float(cooldowns.get("ScaleOutCooldown", cool_s)),
+            float(cooldowns.get("ScaleInCooldown", cool_s)),
+            tracking=config is not None,
+            state=trigger["state"],
         )
-        item |= {"StatusCode": "Successful", "StatusMessage": text, "EndTime": now}
+    ]
+
+
+def _ask(this: _Pass, base: int, wanted: int, cause: str) -> dict[str, Any]:
+    made = this.note(cause, f"Setting desired instance count to {wanted}.", "Pending")
+    made |= {"before": base, "after": wanted}
+    endpoint, variant = names_of(this.record)
+    arguments = {
+        "region": this.record.region, "endpoint": endpoint, "variant": variant, "count": wanted,
+    }  # fmt: skip
+    this.actions.append(Call("scaling.apply", _key(made), arguments))
+    return made
+
+
+def _key(item: Mapping[str, Any]) -> str:
+    return f"apply-{item['ActivityId']}"
+
+
+def _settle(this: _Pass) -> None:
+    """End the activities whose capacity is there, or was refused."""
+    for item in this.activities:
+        result = this.view.calls.get(_key(item))
+        if item["StatusCode"] == "Pending" and result is not None:
+            this.actions.append(DropCall(_key(item)))
+            refused = result.get("error") or (result.get("value") or {}).get("refused")
+            words = f"set desired instance count to {item['after']}"
+            if refused:
+                text = f"Failed to {words}. Reason: {refused}"
+                item |= {"StatusCode": "Failed", "StatusMessage": text[:1023], "EndTime": this.now}
+                continue
+            text = f"Successfully {words}. Waiting for change to be fulfilled by sagemaker."
+            item |= {"StatusCode": "InProgress", "StatusMessage": text}
+        elif item["StatusCode"] == "InProgress":
+            _end(this, item)
+
+
+def _end(this: _Pass, item: dict[str, Any]) -> None:
+    if this.serving.status["EndpointStatus"] != "InService":
         return
-    why = serving.status.get("FailureReason") or "the endpoint was changed meanwhile"
-    text = f"The instance count is {count}: {why}"
-    item |= {"StatusCode": "Unfulfilled", "StatusMessage": text[:1023], "EndTime": now}
-
-
-def _activity(
-    record: Record, cause: str, description: str, now: float, code: str
-) -> dict[str, Any]:
-    number = len(record.status.get("Activities", ())), now, cause
-    return {
-        "ActivityId": str(uuid5(SPACE, f"{record.uid} {number}")),
-        "Cause": cause,
-        "Description": description,
-        "StartTime": now,
-        "StatusCode": code,
-        **({"EndTime": now, "StatusMessage": "Done."} if code == "Successful" else {}),
-    }
-
-
-def _not_scaled(
-    record: Record,
-    decision: Decision,
-    count: int,
-    limits: Limits,
-    activities: list[dict[str, Any]],
-    now: float,
-) -> None:
-    """Tell once, for each breach, why nothing was done."""
-    assert decision.proposal is not None
-    cause = (
-        f"monitor alarm {decision.proposal.alarm} in state ALARM triggered policy "
-        f"{decision.proposal.policy}"
+    item["EndTime"] = this.now
+    if this.count != item["after"]:
+        why = this.serving.status.get("FailureReason") or "the endpoint was changed meanwhile"
+        text = f"The desired instance count is {this.count}: {why}"
+        item |= {"StatusCode": "Unfulfilled", "StatusMessage": text[:1023]}
+        return
+    item["StatusCode"] = "Successful"
+    item["StatusMessage"] = (
+        f"Successfully set desired instance count to {item['after']}. "
+        "Change successfully fulfilled by sagemaker."
     )
-    last = activities[-1] if activities else {}
-    if last.get("Cause") == cause and last.get("NotScaledReasons"):
+    if "policy" in item:
+        # From here the cooldown counts.
+        this.changes["Last"] = [this.now, item["before"], item["after"]]
+
+
+def _not_scaled(this: _Pass, decision: Decision, item: Proposal, limits: Limits) -> None:
+    """Tell once, and not at each evaluation, why nothing is done."""
+    cause = caused_by(item.alarm, item.state, item.policy)
+    reason = reason_of(decision.reason, limits.least, limits.most, this.count)
+    last = this.activities[-1] if this.activities else {}
+    if last.get("Cause") == cause and last.get("NotScaledReasons") == [reason]:
         return
-    reason = {
-        "Code": decision.reason,
-        "MinCapacity": limits.least,
-        "MaxCapacity": limits.most,
-        "CurrentCapacity": count,
-    }
-    item = _activity(record, cause, "Attempting to scale due to alarm triggered", now, "Failed")
-    activities.append({**item, "EndTime": now, "NotScaledReasons": [reason]})
+    made = this.note(cause, "Attempting to scale due to alarm triggered", "Failed")
+    made["NotScaledReasons"] = [reason]

@@ -100,6 +100,8 @@ class Proposal:
         wanted_before: From the capacity before the last scaling out, which counts while its
             cooldown lasts: what was just added is part of what is asked for.
         out_s, in_s: The policy's cooldowns.
+        tracking: Whether it is a policy of target tracking.
+        state: Of the alarm.
     """
 
     policy: str
@@ -108,6 +110,8 @@ class Proposal:
     wanted_before: int | None
     out_s: float
     in_s: float
+    tracking: bool = True
+    state: str = "ALARM"
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,10 @@ def decide(
     if not ins:
         return Decision(None)
     if staying:
-        return Decision(None, reason="NotAllPoliciesAgree")
+        # Target tracking scales in only if all of it agrees; steps are not held up by it.
+        ins = [item for item in ins if not item.tracking]
+        if not ins:
+            return Decision(None)
     chosen = max(ins, key=lambda item: item.wanted)
     if limits.no_in:
         return Decision(None, chosen, "DynamicScalingInSuspended")

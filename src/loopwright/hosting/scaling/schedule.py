@@ -6,9 +6,9 @@ expressions"; `?`, `L`, `W` and `#` included.
 
 import calendar
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 MONTHS: Final = {name.upper(): n for n, name in enumerate(calendar.month_abbr) if name}
@@ -55,6 +55,22 @@ def following(schedule: str, zone: ZoneInfo, after: float, start: float) -> floa
     if kind == "rate":
         return _rate(text, after, start)
     return _cron(text, zone, after)
+
+
+def due_of(action: Mapping[str, Any], zone: ZoneInfo, done: float | None) -> float | None:
+    """When a scheduled action, which was carried out at `done`, is due; None: never again.
+
+    A rate without a start begins one interval after the action was put; what lies before that, or
+    outside of start and end, is not made up for.
+    """
+    put = float(action["PutTime"])
+    start = action.get("StartTime")
+    after = put if start is None or start <= put else float(start) - 1e-3
+    if done is not None:
+        after = max(after, done)
+    due = following(action["Schedule"], zone, after, put if start is None else float(start))
+    end = action.get("EndTime")
+    return None if due is None or (end is not None and due > float(end)) else due
 
 
 def _at(text: str, zone: ZoneInfo, after: float) -> float | None:

@@ -10,25 +10,31 @@ from loopwright.kernel.store import Outdated, Store
 from loopwright.wire.errors import ApiError
 
 
-def breach(store: Store, alarm: Record, action: str, value: float, at: float) -> None:
-    """An alarm is in ALARM and names a scaling policy: note it at the policy's target.
+def breach(store: Store, alarm: Record, action: str, value: float | None, at: float) -> str:
+    """An alarm names a scaling policy for the state that it is in: note it at the policy's target.
 
-    The same breach noted twice is one. Actions that are no policy's are left alone.
+    The same note made twice is one.
+
+    Returns:
+        Why it cannot be, or nothing.
     """
-    _, mark, rest = action.partition(":resource/sagemaker/")
-    resource, _, policy = rest.partition(":policyName/")
-    if not mark or not policy:
-        return
+    resource, _, policy = action.partition(":resource/sagemaker/")[2].partition(":policyName/")
+    if value is None:
+        return "no datapoint is known; SetAlarmState needs StateReasonData with recentDatapoints"
     told = {
         "alarm": alarm.name,
+        "state": alarm.status["StateValue"],
         "value": value,
         "at": at,
         "threshold": float(alarm.spec["Threshold"]),
     }
     while True:
         record = store.get(alarm.region, "ScalableTarget", resource)
-        if record is None or policy not in record.spec.get("Policies", {}):
-            return
+        known = {} if record is None else record.spec.get("Policies", {})
+        if record is None or known.get(policy, {}).get("PolicyARN") != action:
+            return f"there is no scaling policy {policy!r} of {resource!r}"
+        if record.status.get("Triggers", {}).get(policy) == told:
+            return ""
         status = {
             **record.status,
             "Triggers": {**record.status.get("Triggers", {}), policy: told},
@@ -37,7 +43,7 @@ def breach(store: Store, alarm: Record, action: str, value: float, at: float) ->
             store.change(record, status, state="", now=at, event="")
         except Outdated:
             continue
-        return
+        return ""
 
 
 def scaling_functions(store: Store, clock: Clock) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
