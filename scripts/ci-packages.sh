@@ -4,6 +4,10 @@ set -euo pipefail
 missing=()
 command -v git >/dev/null || missing+=(git)
 [ -n "$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null)" ] || missing+=(postgresql)
+# Containers of one's own images: an engine, a registry, and the command that builds and pushes.
+command -v podman >/dev/null || missing+=(podman runc netavark aardvark-dns iptables uidmap)
+command -v docker-registry >/dev/null || missing+=(docker-registry)
+command -v docker >/dev/null || missing+=(docker.io)
 if [ "${#missing[@]}" -gt 0 ] && [ "$(id -u)" = 0 ]; then
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.images import Workshop, open_workshop, why_no_containers
 from tests.server import Server
 
 
@@ -92,6 +93,17 @@ def own_server(tmp_path: Path) -> Iterator[Server]:
     running.start()
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    """A server with a container engine, and an image that was built and pushed once."""
+    reason = why_no_containers()
+    if reason is not None:
+        skip(reason)
+    made = open_workshop(tmp_path_factory.mktemp("workshop"))
+    yield made
+    made.server.stop()
 
 
 assert sys.version_info >= (3, 11)

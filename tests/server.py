@@ -45,10 +45,13 @@ def await_that(condition: Callable[[], T | None], what: str, seconds: float = 90
 class Server:
     """One home with its server."""
 
-    def __init__(self, home: Path, cpus: float = 0, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, home: Path, cpus: float = 0, options: tuple[str, ...] = (), engine: str = "none"
+    ) -> None:
         self.home = home
         self.port = 0
-        self._options = ("--cpus", str(cpus), *options)
+        # Without containers unless they are tested: each home would start an engine of its own.
+        self._options = ("--cpus", str(cpus), "--engine", engine, *options)
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

@@ -101,6 +101,12 @@ def _add_serve(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         metavar="SEED:MEAN_S",
         help="interrupt managed spot jobs at random, every MEAN_S platform s on average",
     )
+    serve.add_argument(
+        "--engine",
+        default="",
+        metavar="ENGINE",
+        help="container engine: podman, docker, none, or unix://SOCKET (default: what is there)",
+    )
     serve.add_argument("--cold", action="store_true", help="keep no warm interpreter")
 
 
@@ -134,6 +140,7 @@ def run_serve(arguments: argparse.Namespace) -> int:
         cpus=arguments.cpus,
         spot_seed=seed,
         spot_mean_s=mean_s,
+        engine=arguments.engine,
         warm=not arguments.cold,
     )
     return commands.serve(settings)

@@ -26,6 +26,9 @@ class Settings:
         cpus: CPUs that units may occupy; 0 for the machine's own.
         spot_seed, spot_mean_s: Managed spot jobs are interrupted at random times with this mean
             (platform seconds), the same for the same seed; 0 only when others need the room.
+        engine: Container engine for images of one's own: empty for Loopwright's own podman, else
+            Docker's socket; `podman`, `docker`, `none`, or an address such as
+            `unix:///var/run/docker.sock`.
         warm: Whether a warm interpreter is kept.
     """
 
@@ -42,6 +45,7 @@ class Settings:
     cpus: float = 0.0
     spot_seed: int = 0
     spot_mean_s: float = 0.0
+    engine: str = ""
     warm: bool = True
 
     @property

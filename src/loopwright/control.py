@@ -16,13 +16,18 @@ import orjson
 import sqlalchemy as sa
 
 from loopwright.api import Api
+from loopwright.aws import repositories
 from loopwright.aws import tables as aws_tables
-from loopwright.aws.alarms import ALARM_KIND, SETTLE_S, AlarmRounds, alarm_operations
+from loopwright.aws.alarm_records import ALARM_KIND
+from loopwright.aws.alarm_rounds import SETTLE_S, AlarmRounds
+from loopwright.aws.alarms import alarm_operations
 from loopwright.aws.identity import iam_operations, sts_operations
 from loopwright.aws.images import ecr_operations
 from loopwright.aws.logs import logs_operations
 from loopwright.aws.metrics import Metrics, cloudwatch_operations
+from loopwright.aws.registry import Registry
 from loopwright.client import variables
+from loopwright.compute.backends import Backends
 from loopwright.compute.checkpoints import CheckpointSync, Watched
 from loopwright.compute.collect import collector
 from loopwright.compute.folder import unit_folder, write_durably
@@ -31,6 +36,7 @@ from loopwright.compute.process import ProcessBackend
 from loopwright.compute.staging import split_uri, stage
 from loopwright.compute.usage import usage_points
 from loopwright.config import Settings
+from loopwright.containers import Containers
 from loopwright.contract.instances import Machine
 from loopwright.database import Database
 from loopwright.hosting import tables as hosting_tables
@@ -52,7 +58,7 @@ from loopwright.kernel.kinds import Kind, Kinds, Lookup
 from loopwright.kernel.records import Record
 from loopwright.kernel.store import Store
 from loopwright.kernel.tables import RECORDS, UNITS
-from loopwright.kernel.units import Capacity, Supervisor
+from loopwright.kernel.units import Capacity, Program, Supervisor
 from loopwright.kernel.verbs import Context, Operation, generic_operations
 from loopwright.keys import KeyFile
 from loopwright.objects.base import Objects
@@ -76,7 +82,7 @@ LIVE_S: Final = 0.1
 IDLE_S: Final = 0.5
 SYNC_S: Final = 0.5
 JOURNAL_S: Final = 0.25
-OTHER_TABLES: Final = (aws_tables.METADATA, hosting_tables.METADATA)
+OTHER_TABLES: Final = (aws_tables.METADATA, hosting_tables.METADATA, repositories.METADATA)
 
 
 def all_kinds(machine: Machine, schedule: Schedule | None = None) -> list[Kind]:
@@ -112,7 +118,7 @@ def all_operations(
         },
         "sts": sts_operations(),
         "iam": iam_operations(database),
-        "ecr": ecr_operations(),
+        "ecr": ecr_operations(repositories.Repositories(database, Registry(home))),
         "logs": logs_operations(home),
         "application-autoscaling": scaling_operations(),
         "cloudwatch": {**cloudwatch_operations(database), **alarm_operations(database)},
@@ -134,14 +140,8 @@ class ControlPlane:
         self.keys = KeyFile(home / "keys.json")
         self.keys.ensure()
         self.objects, face = _objects(settings, self.database)
-        self.backend = ProcessBackend(
-            home,
-            lambda program, base: stage(self.objects, program, base),
-            capacity=_capacity(settings),
-            warm=settings.warm,
-            environment=self._client_variables,
-            platform=self.clock.platform,
-        )
+        self.containers = Containers(home, settings.engine, self.database)
+        self.backend = self._backend()
         total = self.backend.capacity()
         self.kinds = Kinds(
             all_kinds(Machine(total.cpus, total.memory_bytes), _spot(settings)),
@@ -165,7 +165,7 @@ class ControlPlane:
         )
         self._taken: dict[str, int] = {}
         self._checkpoints = CheckpointSync(home, self.objects)
-        self.backend.before_stop = self._checkpoints.before_stop
+        self.backend.call_before_stop(self._checkpoints.before_stop)
         takes = (take_observations(self.clock.platform),)
         self._journal = JournalTaker(home, self.database, self.objects, takes)
         self._online = OnlineRounds(self.database, self.store, self.clock)
@@ -179,6 +179,22 @@ class ControlPlane:
             own["/loopwright/reset"] = self.reset
         operations = all_operations(self.kinds, self.database, home, self.objects)
         self.app = Api(operations, self.context, face, self.keys, own)
+
+    def _backend(self) -> Backends:
+        def lay_out(program: Program, base: Path) -> None:
+            stage(self.objects, program, base)
+
+        processes = ProcessBackend(
+            self.settings.home,
+            lay_out,
+            capacity=_capacity(self.settings),
+            warm=self.settings.warm,
+            environment=self._client_variables,
+            platform=self.clock.platform,
+        )
+        return self.containers.beside(
+            processes, lay_out, self._client_variables, self.clock.platform
+        )
 
     def _create_tables(self) -> None:
         self.store.create_tables()
@@ -199,7 +215,7 @@ class ControlPlane:
             store=self.store,
             kinds=self.kinds,
             clock=self.clock,
-            lookup=Lookup(record, self.object_exists, self.kinds),
+            lookup=Lookup(record, self.object_exists, self.kinds, self.containers.check),
             wake=self.engine.wake,
         )
 
@@ -229,7 +245,10 @@ class ControlPlane:
 
     def start(self) -> None:
         """Begin to plan and to watch units, in threads."""
-        loops = (self._loop, self._sync_loop, self._journal_loop, self.backend.warm_up)
+        loops = (
+            *(self._loop, self._sync_loop, self._journal_loop),
+            *(self.backend.warm_up, self.containers.watch),
+        )
         for target in loops:
             thread = threading.Thread(target=target, daemon=True, name=target.__name__)
             thread.start()
@@ -243,6 +262,7 @@ class ControlPlane:
             thread.join(10)
         self._pool.shutdown(wait=True, cancel_futures=True)
         self.backend.close()
+        self.containers.close()
         self.database.close()
 
     def _loop(self) -> None:
@@ -294,22 +314,19 @@ class ControlPlane:
     def step(self) -> None:
         """One round."""
         self._take_metrics()
-        self._alarms.round(self._regions())
+        self._alarms.round()
         self.supervisor.round()
         self.engine.plan_due()
         self.engine.run_calls(self._pool)
         self._publish()
 
-    def _regions(self) -> list[str]:
-        """The regions that have alarms."""
-        statement = sa.select(RECORDS.c.region).where(RECORDS.c.kind == "Alarm").distinct()
-        with self.store.reading() as connection:
-            return [row.region for row in connection.execute(statement)]
-
-    def _act(self, alarm: Record, action: str, value: float, at: float) -> None:
-        """Carry out an action of an alarm; topics are only shown."""
-        breach(self.store, alarm, action, value, at)
+    def _act(self, alarm: Record, action: str, value: float | None, at: float) -> str:
+        """Carry out an action of an alarm, or say why not; topics are only shown."""
+        if action.split(":")[2] == "sns":
+            return "Loopwright has no topics; the action is kept and shown"
+        why = breach(self.store, alarm, action, value, at)
         self.engine.wake()
+        return why
 
     def _pace(self) -> float:
         """How long to wait for news: the ends of units bring none."""
@@ -420,6 +437,7 @@ class ControlPlane:
                     break
                 time.sleep(0.02)
             self.backend.discard(unit_id)
+        self.containers.repositories.reset()
         for metadata in OTHER_TABLES:
             for table in reversed(metadata.sorted_tables):
                 statement = sa.delete(table)

@@ -21,6 +21,7 @@ from typing import Any, Final
 import orjson
 import uvicorn
 
+from loopwright.compute.daemon import is_process as is_process
 from loopwright.config import Settings
 from loopwright.control import ControlPlane, write_state
 
@@ -134,22 +135,6 @@ class GatewayProcess:
             time.sleep(0.02)
 
 
-def is_process(pid: int, words: str) -> bool:
-    """Whether this process lives and was started with these words."""
-    try:
-        text = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-        return words in text
-    except OSError:
-        pass
-    if Path("/proc/self/cmdline").exists():
-        return False
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return True
-
-
 class _Server(uvicorn.Server):
     """uvicorn without signal handlers of its own: `serve` decides what a signal means."""
 
@@ -193,7 +178,8 @@ def serve(settings: Settings, announce: Callable[[str, Settings], None]) -> None
         gateway.ensure()
         url = f"http://{settings.host}:{gateway.port}"
         plane.announce(url)
-        write_state(home, {"pid": os.getpid(), "url": url, "region": settings.region})
+        state = {"pid": os.getpid(), "url": url, "region": settings.region}
+        write_state(home, {**state, "engine": settings.engine})
         announce(url, settings)
         while not stopping.wait(WATCH_S):
             gateway.watch()

@@ -13,6 +13,7 @@ from typing import Any, Final
 import orjson
 from botocore.exceptions import ClientError
 
+from loopwright.aws.registry import Registry
 from loopwright.commands.output import (
     CommandError,
     client,
@@ -22,6 +23,8 @@ from loopwright.commands.output import (
     say_table,
     server_state,
 )
+from loopwright.compute.daemon import DaemonError
+from loopwright.compute.engine import Engine, NoEngine
 from loopwright.compute.folder import UnitFolder
 from loopwright.server import is_process
 
@@ -231,6 +234,7 @@ def stop(arguments: argparse.Namespace) -> int:
             ended += _end(int(orjson.loads(path.read_bytes())["pid"]), words)
             path.unlink(missing_ok=True)
     ended += _end_units(home)
+    ended += _end_daemons(home)
     say(f"Stopped {ended} process{'es' if ended != 1 else ''} of {home}")
     return 0
 
@@ -258,6 +262,19 @@ def _end_units(home: Path) -> int:
     while any(folder.is_alive() for folder in live) and time.monotonic() < deadline:
         time.sleep(0.05)
     return len(live)
+
+
+def _end_daemons(home: Path) -> int:
+    """The registry and the own container engine, which a killed server has left running."""
+    registry = Registry(home)
+    engine = Engine(home, "podman", lambda: registry.address)
+    daemons = [daemon for daemon in (registry.daemon, engine.daemon) if daemon.pid() is not None]
+    for end in (registry.stop, engine.stop):
+        try:
+            end()
+        except (NoEngine, DaemonError, OSError) as error:
+            sys.stderr.write(f"loopwright: {error}\n")
+    return len(daemons)
 
 
 def invoke(arguments: argparse.Namespace) -> int:

@@ -7,9 +7,12 @@ import resource
 import shutil
 import sqlite3
 import sys
+from pathlib import Path
 
+from loopwright.aws.registry import Registry
 from loopwright.commands.output import say_json, say_table
 from loopwright.compute import limits, sandbox
+from loopwright.compute.engine import Engine
 from loopwright.contract.images import catalogue
 
 
@@ -54,6 +57,7 @@ def doctor(arguments: argparse.Namespace) -> int:
         ),
     ]
     rows += [_module(name, what) for name, what in MODULES]
+    rows += _containers(arguments.home)
     if arguments.json:
         say_json({name: {"value": value, "meaning": meaning} for name, value, meaning in rows})
     else:
@@ -67,6 +71,22 @@ MODULES = (
     ("torch", "PyTorch scripts and models; `make torch` installs it"),
     ("psycopg", "PostgreSQL as the database"),
 )
+
+
+def _containers(home: Path) -> list[tuple[str, str, str]]:
+    """Whether images of one's own run here, and can be pushed."""
+    engine, registry = Engine(home), Registry(home)
+    found = "podman" if engine.own else engine.url
+    docker = shutil.which("docker")
+    return [
+        ("container engine", "no" if engine.missing else found, engine.missing or OWN_IMAGES),
+        ("image registry", "no" if registry.missing else "yes", registry.missing or PUSHED),
+        ("docker command", docker or "no", "to build and push images; `podman` does it as well"),
+    ]
+
+
+OWN_IMAGES = "images of one's own train, process and serve"
+PUSHED = "`docker push` to a repository that CreateRepository made"
 
 
 def _module(name: str, what: str) -> tuple[str, str, str]:

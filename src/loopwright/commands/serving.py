@@ -1,10 +1,15 @@
 """serve, env, keys."""
 
 import argparse
+import shlex
 import sys
+from pathlib import Path
 
+from loopwright.aws.registry import Registry
 from loopwright.client import shell_lines
 from loopwright.commands.output import CommandError, say, server_state
+from loopwright.compute.daemon import DaemonError
+from loopwright.compute.engine import Engine, NoEngine
 from loopwright.config import Settings
 from loopwright.keys import KeyFile
 from loopwright.server import serve as run_server
@@ -33,7 +38,22 @@ def env(arguments: argparse.Namespace) -> int:
     """Print shell lines; writes the client's files into the home."""
     state = server_state(arguments.home)
     say(shell_lines(arguments.home, state["url"], state["region"]))
+    for line in _docker_lines(arguments.home, state.get("engine", "")):
+        say(line)
     return 0
+
+
+def _docker_lines(home: Path, choice: str) -> list[str]:
+    """What the docker command needs, where there is an engine; podman's service is started."""
+    registry = Registry(home)
+    engine = Engine(home, choice, lambda: registry.address)
+    try:
+        engine.ensure()
+    except (NoEngine, DaemonError, OSError) as error:
+        return [f"# No containers: {' '.join(str(error).split())}"]
+    lines = [f"export DOCKER_HOST={shlex.quote(engine.url)}"]
+    # Podman's service does not speak BuildKit's protocol.
+    return [*lines, "export DOCKER_BUILDKIT=0"] if engine.own else lines
 
 
 def keys(arguments: argparse.Namespace) -> int:

@@ -214,6 +214,9 @@ class CheckpointSync:
             if started is None or folder.read("exit.json") is not None:
                 return False
             now |= set(descendants(int(started["pid"])))
+            # A container's processes are no children of its shim.
+            if pid := (folder.read("container.json") or {}).get("pid"):
+                now |= set(descendants(int(pid)))
         if self._alive.get(key, set()) - now:
             self._ended_ns[key] = time.time_ns()
         self._alive[key] = now

@@ -20,7 +20,9 @@ def run_job(folder: UnitFolder, program: dict[str, Any]) -> NoReturn:
     """Become the unit. Never returns: the process ends with the job's exit code."""
     code = 1
     try:
-        if program.get("sandbox"):
+        if program.get("container"):
+            _become_driver(folder, program)
+        elif program.get("sandbox"):
             code = _sandboxed(folder, program)
         else:
             os.setpgid(0, 0)
@@ -32,6 +34,20 @@ def run_job(folder: UnitFolder, program: dict[str, Any]) -> NoReturn:
         sys.stderr.write(traceback.format_exc())
         sys.stderr.flush()
     os._exit(code)
+
+
+def _become_driver(folder: UnitFolder, program: dict[str, Any]) -> NoReturn:
+    """Become the driver of the unit's container, with the feeders of its channels as children."""
+    os.setpgid(0, 0)
+    # By a relative path, as an ordinary user: what a container did to its folder must not lead
+    # this machine's root anywhere else.
+    os.chdir(folder.base)
+    drop = sandbox.drop_privileges if os.getuid() == 0 else lambda: None
+    for pipe in program.get("pipes", ()):
+        _feeder(Path("."), pipe, drop)
+    os.chdir("/")
+    words = [sys.executable, "-m", "loopwright.compute.driver", str(folder.path)]
+    os.execv(sys.executable, words)
 
 
 def _sandboxed(folder: UnitFolder, program: dict[str, Any]) -> int:
@@ -80,8 +96,9 @@ def _feeder(base: Path, pipe: dict[str, Any], drop: Callable[[], None] = lambda:
         return
     code = 1
     try:
-        sandbox.die_with_parent()
         drop()
+        # After it: who changes its user is no longer told of the other's end.
+        sandbox.die_with_parent()
         feed(base, pipe)
     except BaseException:  # noqa: BLE001 - the fork must end here, whatever happened.
         sys.stderr.write(f"Pipe mode of channel {pipe['channel']!r}:\n{traceback.format_exc()}")

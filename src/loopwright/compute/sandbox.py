@@ -37,6 +37,8 @@ PR_CAPBSET_DROP: Final = 24
 PR_SET_NO_NEW_PRIVS: Final = 38
 CAPABILITIES: Final = 41
 NOBODY: Final = 65534
+SHIM_DIED: Final = signal.SIGUSR1
+"""The signal by which the kernel tells the driver of a container that its shim died."""
 
 
 class SandboxError(Exception):
@@ -85,9 +87,9 @@ def _check(result: int, what: str) -> None:
         raise SandboxError(f"{what}: {os.strerror(number)}")
 
 
-def die_with_parent() -> None:
-    """End this process when the one that forked it ends."""
-    _libc().prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+def die_with_parent(number: int = signal.SIGKILL) -> None:
+    """End this process by this signal when the one that forked it ends; programs keep it."""
+    _libc().prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
 def unshare_processes() -> None:

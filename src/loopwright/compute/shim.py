@@ -12,6 +12,7 @@ import re
 import resource
 import select
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -33,6 +34,7 @@ STEP: Final = re.compile(
 POLL_S: Final = 0.1
 LINE_BYTES_MAX: Final = 256 * 1024
 DRAIN_S: Final = 2.0
+DRIVER_SPARE_S: Final = 30.0
 
 
 def main(path: Path) -> None:
@@ -70,6 +72,7 @@ class Shim:
         self._objective = (program.get("objective") or {}).get("metric")
         self._limit: MemoryLimit | None = None
         self._stop_at: float | None = None
+        self._container = bool(program.get("container"))
         self._pending = b""
         log = Path(program["log_path"])
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +85,8 @@ class Shim:
         """Start the process, stream what it says, and return the content of `exit.json`."""
         reader, writer = os.pipe()
         go_reader, go_writer = os.pipe()
-        if self._program.get("memory_bytes") and not self._program.get("memory_unlimited"):
+        limited = self._program.get("memory_bytes") and not self._program.get("memory_unlimited")
+        if limited and not self._container:
             self._limit = MemoryLimit(self._folder.path.name, int(self._program["memory_bytes"]))
         if self._program.get("sandbox"):
             sandbox.unshare_processes()
@@ -101,20 +105,34 @@ class Shim:
         self._usage = Usage(self._folder, int(self._program.get("memory_bytes") or 0), network)
         began = time.monotonic()
         status, used = self._stream(reader, child)
-        self._usage.finish(used, time.monotonic() - began)
+        if not self._container:
+            self._usage.finish(used, time.monotonic() - began)
         code = os.waitstatus_to_exitcode(status)
         end: dict[str, Any] = {"exit_code": 128 - code if code < 0 else code, "ended": time.time()}
         if self._limit is not None:
             if self._limit.kills():
                 end["out_of_memory"] = True
             self._limit.remove()
+        if self._container:
+            end |= self._container_end()
         if self._stop_at is not None:
             end["stopped"] = True
         return end
 
+    def _container_end(self) -> dict[str, Any]:
+        """What the driver wrote of the end; when it did not come to that, end its container."""
+        told = self._folder.read("container-end.json")
+        if told is not None:
+            return told
+        words = [sys.executable, "-m", "loopwright.compute.driver", "--end", str(self._folder.path)]
+        while subprocess.run(words, check=False, stdin=subprocess.DEVNULL).returncode:
+            time.sleep(1.0)
+        # Stopped before it had made a container, it had nothing to tell.
+        return {} if self._stop_at is not None else {"lost": True}
+
     def _become_unit(self, writer: int, go_reader: int) -> NoReturn:
         """In the child: wait to be counted, then be the unit's first process."""
-        sandbox.die_with_parent()
+        sandbox.die_with_parent(sandbox.SHIM_DIED if self._container else signal.SIGKILL)
         os.read(go_reader, 1)
         os.close(go_reader)
         os.dup2(writer, 1)
@@ -144,7 +162,7 @@ class Shim:
                     status, ended_at = found, time.monotonic()
                 else:
                     self._obey(child)
-                    self._usage.look(child)
+                    self._usage.look(self._first_process(child))
             elif not ready and time.monotonic() - ended_at > DRAIN_S:
                 break  # A process that left the unit's group holds the pipe; the unit is over.
         self._take(b"\n" if self._pending else b"")
@@ -157,12 +175,20 @@ class Shim:
                 time.sleep(POLL_S / 10)
         return status, used
 
+    def _first_process(self, child: int) -> int:
+        """The process whose tree is the unit: of a container its first one."""
+        if not self._container:
+            return child
+        return int((self._folder.read("container.json") or {}).get("pid") or child)
+
     def _obey(self, child: int) -> None:
         """SIGTERM when a stop was asked for, SIGKILL when its grace is over."""
         if self._stop_at is None:
             request = self._folder.read("stop.json")
             if request is not None:
-                self._stop_at = time.monotonic() + float(request["grace_s"])
+                # The driver keeps to the grace itself; the shim only ends one that does not.
+                spare_s = DRIVER_SPARE_S if self._container else 0.0
+                self._stop_at = time.monotonic() + float(request["grace_s"]) + spare_s
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(child, signal.SIGTERM)
         elif time.monotonic() > self._stop_at:

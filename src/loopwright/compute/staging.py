@@ -186,7 +186,8 @@ def _augmented(source: Source, item: Mapping[str, Any], target: Path) -> None:
             if name.endswith("-ref"):
                 file = f"files/{number:08d}-{column}"
                 found_bucket, found_key = split_uri(str(value))
-                _place(source, found_bucket, found_key, _below(target, file), {"link": True})
+                kept = {"link": item.get("link", True)}
+                _place(source, found_bucket, found_key, _below(target, file), kept)
                 row.append({"file": file})
                 continue
             text = value if isinstance(value, str) else json.dumps(value)

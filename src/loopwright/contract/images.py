@@ -1,7 +1,7 @@
-"""Image URIs of the AWS catalogue, mapped to the runtimes of Loopwright.
+"""Image URIs: those of the AWS catalogue are mapped to runtimes, all others run as containers.
 
-Account and region of a URI do not matter: the repository's name and the tag decide. Source of the
-names: the image URI files of the sagemaker SDK.
+Account and region of a URI do not matter: on ECR's hosts the repository's name decides, and so it
+does without a host. Source of the names: the image URI files of the sagemaker SDK.
 """
 
 import re
@@ -37,6 +37,9 @@ class Runtime:
 SKLEARN: Final = Runtime("sklearn", False, "sklearn", "script mode")
 XGBOOST: Final = Runtime("xgboost", True, "xgboost", "built-in algorithm and script mode")
 PYTORCH: Final = Runtime("pytorch", False, "torch", "script mode")
+CONTAINER: Final = Runtime("container", False, "docker", "an image of one's own")
+"""What is in no catalogue; it runs in a container engine and is in `catalogue` neither."""
+CATALOGUE_HOST: Final = re.compile(r"\d+\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?")
 PYTHON: Final = Runtime("python", False, "numpy", "script mode and processing")
 # Built-in algorithms: the repository's name is the runtime's.
 ALGORITHMS: Final = {
@@ -70,9 +73,11 @@ def runtime_of(image: str, member: str) -> Runtime:
     Args:
         member: The request member that holds the URI, for the refusal.
 
+    Returns:
+        `CONTAINER` for an image that is not in the catalogue.
+
     Raises:
-        ApiError: `ValidationException` for a URI that is none, or an image that needs a container
-            engine, which this version does not drive.
+        ApiError: `ValidationException` for a URI that is none.
     """
     match = URI.fullmatch(image)
     if match is None:
@@ -81,16 +86,10 @@ def runtime_of(image: str, member: str) -> Runtime:
             f"{member} is {image!r}; it must be an image URI such as "
             "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3.",
         )
-    found = REPOSITORIES.get(match["repository"].rsplit("/", 1)[-1])
-    if found is None:
-        known = ", ".join(sorted(REPOSITORIES))
-        raise ApiError(
-            "ValidationException",
-            f"{member} is {image!r}: Loopwright has no runtime for the repository "
-            f"{match['repository']!r}, and images of one's own need a container engine, which the "
-            f"process backend does not drive. Runtimes are there for: {known}.",
-        )
-    return found
+    host = match["host"]
+    if host is not None and CATALOGUE_HOST.fullmatch(host) is None:
+        return CONTAINER
+    return REPOSITORIES.get(match["repository"], CONTAINER)
 
 
 def catalogue() -> Iterator[tuple[str, Runtime]]:

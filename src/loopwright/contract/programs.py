@@ -1,10 +1,12 @@
 """Parts of unit programs that training, processing and hosting share."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import orjson
 
+from loopwright.contract.images import CONTAINER, Runtime, runtime_of
+from loopwright.kernel.kinds import Lookup
 from loopwright.wire.errors import ApiError, validation
 
 INTERFACE: Final = "lo"
@@ -29,7 +31,12 @@ def source_input(uri: str) -> dict[str, Any]:
 def common_environment(
     runtime: str, region: str, cpus: float, extra: Mapping[str, str]
 ) -> dict[str, str]:
-    """Variables of every unit: runtime, region, threads, then the request's own."""
+    """Variables of every unit: runtime, region, threads, then the request's own.
+
+    An image of one's own is told nothing of Loopwright's runtimes.
+    """
+    if runtime == CONTAINER.name:
+        return {**dict.fromkeys(REGION_VARIABLES, region), **extra}
     threads = str(max(1, int(cpus)))
     found = {
         "LOOPWRIGHT_RUNTIME": runtime,
@@ -38,6 +45,38 @@ def common_environment(
         **dict.fromkeys(REGION_VARIABLES, region),
     }
     return found | dict(extra)
+
+
+def container_of(
+    runtime: Runtime, image: str, command: Sequence[str], entrypoint: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The member `container` of a program whose image is no runtime of ours; else nothing.
+
+    Args:
+        command: What the image's entry point gets as arguments, such as `train`; with an
+            `entrypoint` of the request's, that one's arguments. Empty: the image's own.
+    """
+    if runtime is not CONTAINER:
+        return {}
+    return {
+        "container": {
+            "image": image,
+            "command": list(command) or None,
+            "entrypoint": list(entrypoint) or None,
+        }
+    }
+
+
+def check_image(image: str, member: str, lookup: Lookup) -> Runtime:
+    """The runtime of an image; one that runs in no engine or registry here is refused.
+
+    Raises:
+        ApiError: `ValidationException` naming the member.
+    """
+    runtime = runtime_of(image, member)
+    if runtime is CONTAINER:
+        lookup.check_image(image, member)
+    return runtime
 
 
 def failed_reason(code: int | None, message: str) -> str:

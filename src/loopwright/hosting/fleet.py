@@ -9,7 +9,12 @@ from typing import Any, Final
 
 from loopwright.contract.images import runtime_of
 from loopwright.contract.instances import Machine
-from loopwright.contract.programs import SOURCE_PATH, common_environment, source_input
+from loopwright.contract.programs import (
+    SOURCE_PATH,
+    common_environment,
+    container_of,
+    source_input,
+)
 from loopwright.kernel.records import Record
 
 Fleet = Mapping[str, Any]
@@ -113,7 +118,9 @@ def program(
     size = machine.hosting(variant["instance_type"])
     own = dict(container.get("Environment", {}))
     environment = common_environment(runtime.name, record.region, machine.cpus, own)
-    environment["LOOPWRIGHT_LISTEN"] = "unix:{base}/.loopwright/serve.sock"
+    foreign = container_of(runtime, container["Image"], ["serve"])
+    if not foreign:
+        environment["LOOPWRIGHT_LISTEN"] = "unix:{base}/.loopwright/serve.sock"
     inputs = []
     source = container.get("ModelDataSource", {}).get("S3DataSource")
     if source and source.get("CompressionType") == "None":
@@ -122,13 +129,14 @@ def program(
         uri = source["S3Uri"] if source else container["ModelDataUrl"]
         inputs.append({"type": "archive", "uri": uri, "path": "model"})
     submit = own.get("SAGEMAKER_SUBMIT_DIRECTORY", "")
-    if submit.startswith("s3://"):
+    if submit.startswith("s3://") and not foreign:
         inputs.append(source_input(submit))
         environment["LOOPWRIGHT_SOURCE"] = "{base}/" + SOURCE_PATH
     return {
         "verb": "serve",
         "arguments": [],
         "runtime": runtime.name,
+        **foreign,
         "environment": environment,
         "folders": ["output"] if inputs else ["output", "model"],
         "files": {},

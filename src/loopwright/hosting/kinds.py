@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from loopwright.contract.images import runtime_of
 from loopwright.contract.instances import Machine
-from loopwright.contract.programs import check_uri, refuse
+from loopwright.contract.programs import check_image, check_uri, refuse
 from loopwright.hosting.checks import check_deployment
 from loopwright.hosting.plan import endpoint_planner
 from loopwright.hosting.shadow_tests import SHADOW_TEST_KIND
@@ -67,7 +66,7 @@ def _check_model(spec: Mapping[str, Any], lookup: Lookup) -> None:
             raise refuse(member, container[member], "give Image and ModelDataUrl.")
     if not container.get("Image"):
         raise validation("Image is missing; give an image URI.")
-    runtime_of(container["Image"], "Image")
+    check_image(container["Image"], "Image", lookup)
     source = container.get("ModelDataSource")
     if source:
         _check_object(source["S3DataSource"]["S3Uri"], lookup)

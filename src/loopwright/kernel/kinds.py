@@ -17,6 +17,10 @@ def _no_status(_spec: Mapping[str, Any], _now: float) -> Mapping[str, Any]:
     return {}
 
 
+def _any_image(_uri: str, _member: str) -> None:
+    return
+
+
 @dataclass(frozen=True)
 class Kind:
     """A resource kind.
@@ -84,11 +88,13 @@ class Lookup:
         record: `record(kind, name)`.
         object_exists: `object_exists(uri)`: whether an object or a prefix with objects is there.
         kinds: For `check`; None where nothing of another kind is checked.
+        check_image: `check_image(uri, member)` refuses an image that cannot run here (ApiError).
     """
 
     record: Callable[[str, str], Record | None]
     object_exists: Callable[[str], bool]
     kinds: "Kinds | None" = None
+    check_image: Callable[[str, str], None] = _any_image
 
     def check(self, kind: str, spec: Mapping[str, Any]) -> None:
         """Refuse the request of a child of another kind by that kind's own rules.

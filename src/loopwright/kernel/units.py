@@ -26,6 +26,7 @@ Program = Mapping[str, Any]
 
 - `verb`: `train`, `serve` or `run`; `arguments`: what follows it.
 - `runtime`: name of the runtime (`sklearn`, `xgboost`, `pytorch`, `python`).
+- `container`: {"image", "command", "entrypoint"}: it runs in a container, not in a runtime.
 - `environment`: variables of the process. `files`: text by path below the unit's base folder.
 - `inputs`: what is laid out before the start; `cpus`, `memory_bytes`: what it occupies.
 - `log`: {"group", "stream"}; `metrics`: [{"Name", "Regex"}] matched on every line.

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from loopwright.contract.images import runtime_of
-from loopwright.contract.programs import check_uri, refuse
+from loopwright.contract.images import CONTAINER
+from loopwright.contract.programs import check_image, check_uri, refuse
 from loopwright.kernel.kinds import Lookup
 from loopwright.wire.errors import validation
 
@@ -18,8 +18,8 @@ def check_processing(spec: Mapping[str, Any], lookup: Lookup) -> None:
         ApiError: `ValidationException` naming the member, its value and the way out.
     """
     application = spec["AppSpecification"]
-    runtime_of(application["ImageUri"], "AppSpecification.ImageUri")
-    if not application.get("ContainerEntrypoint"):
+    runtime = check_image(application["ImageUri"], "AppSpecification.ImageUri", lookup)
+    if runtime is not CONTAINER and not application.get("ContainerEntrypoint"):
         raise validation(
             "AppSpecification.ContainerEntrypoint is missing; the runtimes have no program of "
             "their own for processing: name the command, such as ['python3', 'script.py']."

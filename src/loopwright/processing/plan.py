@@ -9,7 +9,12 @@ from loopwright.contract.cluster import Host, addresses, hosts_of, resource_conf
 from loopwright.contract.gang import Gang, gang_of
 from loopwright.contract.images import runtime_of
 from loopwright.contract.instances import Machine
-from loopwright.contract.programs import INTERFACE, common_environment, failed_reason
+from loopwright.contract.programs import (
+    INTERFACE,
+    common_environment,
+    container_of,
+    failed_reason,
+)
 from loopwright.kernel.actions import Action, Call, SetStatus, Wake
 from loopwright.kernel.engine import Planner, View
 from loopwright.kernel.kinds import STOPPING, Kind
@@ -162,10 +167,16 @@ def _program(record: Record, machine: Machine, hosts: list[Host], rank: int) -> 
     return {
         "verb": "run",
         "arguments": [
-            *application["ContainerEntrypoint"],
+            *application.get("ContainerEntrypoint", ()),
             *application.get("ContainerArguments", ()),
         ],
         "runtime": runtime.name,
+        **container_of(
+            runtime,
+            application["ImageUri"],
+            application.get("ContainerArguments", ()),
+            application.get("ContainerEntrypoint", ()),
+        ),
         "environment": environment,
         "folders": ["processing", "output", *(_below(item["S3Output"]) for item in outputs)],
         "files": {

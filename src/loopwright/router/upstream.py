@@ -1,4 +1,4 @@
-"""The gateway's client of model servers: HTTP/1.1 over Unix sockets, kept connections, no copies.
+"""The gateway's client of model servers: HTTP/1.1 over Unix sockets or TCP, kept connections.
 
 One connection carries one request at a time, and its answer or failure goes to the request's
 `Taker` by a plain call. A connection that the server closed before it took the request is told
@@ -15,6 +15,8 @@ from loopwright.router.heads import SHORT_BYTES_MAX, Body, Head, read_answer
 IDLE_MAX: Final = 256
 JOINED_BYTES_MAX: Final = 8192
 NEVER: Final = float("inf")
+TCP: Final = "tcp:"
+"""How the address of an instance begins that listens on a port, not on a Unix socket."""
 
 
 class NeverAccepted(Exception):
@@ -272,15 +274,24 @@ class Pool:
         if connection is not None:
             return connection
         try:
-            _, connection = await self.loop.create_unix_connection(
-                lambda: Connection(self, address), address
-            )
+            connection = await self._open(address)
         except OSError as error:
             raise NotListening(f"the instance does not listen: {error}") from error
         if connection.closed:
             raise NotListening("the instance closed the connection at once")
         self._all.add(connection)
         return connection
+
+    async def _open(self, address: str) -> Connection:
+        """A new connection: to a Unix socket, or to `tcp:HOST:PORT`."""
+
+        def made() -> Connection:
+            return Connection(self, address)
+
+        if address.startswith(TCP):
+            host, _, port = address.removeprefix(TCP).rpartition(":")
+            return (await self.loop.create_connection(made, host, int(port)))[1]
+        return (await self.loop.create_unix_connection(made, address))[1]
 
     def give_back(self, connection: Connection) -> None:
         """Keep a connection whose request is answered."""

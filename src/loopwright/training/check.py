@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from loopwright.contract.cluster import hosts_of
-from loopwright.contract.images import runtime_of
-from loopwright.contract.programs import check_uri, decoded, refuse
+from loopwright.contract.programs import check_image, check_uri, decoded, refuse
 from loopwright.kernel.kinds import Lookup
 from loopwright.wire.errors import validation
 
@@ -27,7 +26,7 @@ def check_training(spec: Mapping[str, Any], lookup: Lookup) -> None:
     for member, why in UNSUPPORTED.items():
         if spec.get(member):
             raise refuse(member, spec[member], why)
-    _check_algorithm(spec)
+    _check_algorithm(spec, lookup)
     _check_resources(spec)
     check_uri(spec["OutputDataConfig"]["S3OutputPath"], "OutputDataConfig.S3OutputPath")
     names: set[str] = set()
@@ -48,7 +47,7 @@ def check_training(spec: Mapping[str, Any], lookup: Lookup) -> None:
             raise refuse("CheckpointConfig.LocalPath", path, "it must lie below /opt/ml.")
 
 
-def _check_algorithm(spec: Mapping[str, Any]) -> None:
+def _check_algorithm(spec: Mapping[str, Any], lookup: Lookup) -> None:
     algorithm = spec.get("AlgorithmSpecification")
     if not algorithm:
         raise validation("AlgorithmSpecification is missing; give TrainingImage.")
@@ -60,7 +59,7 @@ def _check_algorithm(spec: Mapping[str, Any]) -> None:
         )
     if not algorithm.get("TrainingImage"):
         raise validation("AlgorithmSpecification.TrainingImage is missing; give an image URI.")
-    runtime_of(algorithm["TrainingImage"], "AlgorithmSpecification.TrainingImage")
+    check_image(algorithm["TrainingImage"], "AlgorithmSpecification.TrainingImage", lookup)
     for metric in algorithm.get("MetricDefinitions", ()):
         try:
             re.compile(metric["Regex"])

@@ -12,12 +12,13 @@ from loopwright.contract.cluster import (
     rendezvous_port,
     resource_config,
 )
-from loopwright.contract.images import runtime_of
+from loopwright.contract.images import CONTAINER, Runtime, runtime_of
 from loopwright.contract.instances import Machine
 from loopwright.contract.programs import (
     INTERFACE,
     SOURCE_PATH,
     common_environment,
+    container_of,
     decoded,
     source_input,
 )
@@ -69,7 +70,8 @@ def _program(record: Record, machine: Machine, hosts: list[Host], rank: int) -> 
         for channel in channels
     ]
     source = decoded(parameters.get("sagemaker_submit_directory", ""))
-    if source.startswith("s3://"):
+    # An image of one's own fetches its script by itself, where it has a toolkit that wants one.
+    if source.startswith("s3://") and runtime is not CONTAINER:
         inputs.append(source_input(source))
         environment["LOOPWRIGHT_SOURCE"] = "{base}/" + SOURCE_PATH
     kept = checkpoints_of(spec)
@@ -84,14 +86,10 @@ def _program(record: Record, machine: Machine, hosts: list[Host], rank: int) -> 
                 "link": False,
             }
         )
-    entry = list(algorithm.get("ContainerEntrypoint", ()))
-    arguments = list(algorithm.get("ContainerArguments", ()))
     # One stream over all attempts: clients follow as many streams as there are hosts.
     log_epoch = int(record.created * 1000)
     return {
-        "verb": "run" if entry else "train",
-        "arguments": [*entry, *arguments],
-        "runtime": runtime.name,
+        **_command(algorithm, runtime),
         "environment": environment,
         "folders": list(FOLDERS),
         "files": _config_files(spec, channels, host, hosts),
@@ -108,6 +106,19 @@ def _program(record: Record, machine: Machine, hosts: list[Host], rank: int) -> 
         "hostname": host.name,
         "hosts": [one.name for one in hosts],
         "addresses": addresses(record.uid, hosts),
+    }
+
+
+def _command(algorithm: Mapping[str, Any], runtime: Runtime) -> dict[str, Any]:
+    """What a host runs: the image's `train`, or an entry point with its arguments."""
+    entry = list(algorithm.get("ContainerEntrypoint", ()))
+    arguments = list(algorithm.get("ContainerArguments", ()))
+    command = arguments if entry else ["train"]
+    return {
+        "verb": "run" if entry else "train",
+        "arguments": [*entry, *arguments],
+        "runtime": runtime.name,
+        **container_of(runtime, algorithm["TrainingImage"], command, entry),
     }
 
 
