@@ -23,7 +23,7 @@ test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	BIN=$(BIN) bash scripts/test.sh
 
 lint: $(READY)
 	$(BIN)/ruff check .

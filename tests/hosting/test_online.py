@@ -48,7 +48,7 @@ def _chance(kind: str, step: int, control: dict, treatment: dict) -> float:  # t
     if kind == "canary":
         return 0.05
     if kind == "ramp":
-        return (0.1, 0.3, 0.5)[min(2, step // 250)]
+        return (0.1, 0.3, 0.5)[min(2, step // 150)]
     if kind == "bandit":
         # Greedy, with a floor: what it does depends on all that was seen.
         better = treatment["sum"] * control["n"] > control["sum"] * treatment["n"]
@@ -84,7 +84,7 @@ def _rates(
 def test_false_alarms_under_continuous_peeking(
     kind: str, rate: float, workers: ProcessPoolExecutor
 ) -> None:
-    run = partial(_rates, kind=kind, first=rate, second=rate, steps=800)
+    run = partial(_rates, kind=kind, first=rate, second=rate, steps=500)
     found = list(workers.map(run, range(RUNS), chunksize=50))
     assert sum(declared for declared, _, _ in found) / RUNS <= ALARMS_MOST
     assert sum(missed for _, _, missed in found) / RUNS <= ALARMS_MOST
@@ -105,7 +105,7 @@ def test_a_guard_does_not_go_off_for_a_better_treatment(workers: ProcessPoolExec
 def test_power(
     kind: str, first: float, second: float, steps: int, median: int, workers: ProcessPoolExecutor
 ) -> None:
-    runs = 120
+    runs = 80
     run = partial(_rates, kind=kind, first=first, second=second, steps=steps)
     found = list(workers.map(run, range(runs), chunksize=5))
     assert sum(declared for declared, _, _ in found) >= runs * 0.7
@@ -134,7 +134,7 @@ def _values(seed: int, shift: float, steps: int, chance: float) -> tuple[bool, b
 
 @pytest.mark.parametrize("chance", [0.5, 0.1])
 def test_false_alarms_of_numeric_outcomes(chance: float, workers: ProcessPoolExecutor) -> None:
-    run = partial(_values, shift=0.0, steps=400, chance=chance)
+    run = partial(_values, shift=0.0, steps=300, chance=chance)
     found = list(workers.map(run, range(RUNS), chunksize=50))
     assert sum(declared for declared, _ in found) / RUNS <= ALARMS_MOST
     assert sum(missed for _, missed in found) / RUNS <= ALARMS_MOST
