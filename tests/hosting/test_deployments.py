@@ -9,6 +9,7 @@ import pytest
 
 from loopwright.compute.simulated import Script
 from loopwright.hosting.deploy.family import steps_of
+from loopwright.kernel.records import Observation
 from loopwright.kernel.units import Capacity
 from loopwright.testing.simulation import Effects
 from loopwright.wire.errors import ApiError
@@ -227,6 +228,44 @@ def test_capacity_that_does_not_come_up_is_given_up(world: World) -> None:
     world.run_until(lambda: bool(world.status.get("FailureReason")) and world.settled())
     assert "out of memory" in world.status["FailureReason"]
     assert world.status["Fleet"]["variants"][0]["count"] == 2
+
+
+def test_weights_that_a_bandit_chooses_cannot_be_set(world: World) -> None:
+    record = world.record
+    status = {**record.status, "Allocation": {"A": 1.0}}
+    now = world.simulated.clock.now()
+    world.simulated.store.change(record, status, state="InService", now=now, event="")
+    change: dict[str, Any] = {"VariantName": "A", "DesiredWeight": 2.0}
+    with pytest.raises(ApiError, match="DeleteBandit"):
+        world.call(
+            "UpdateEndpointWeightsAndCapacities",
+            EndpointName="e",
+            DesiredWeightsAndCapacities=[change],
+        )
+
+
+def test_model_data_that_does_not_come_in_time_fails_the_update(world: World) -> None:
+    variant = {
+        "VariantName": "A",
+        "ModelName": "m",
+        "InstanceType": "ml.t2.medium",
+        "InitialInstanceCount": 1,
+        "ModelDataDownloadTimeoutInSeconds": 60,
+    }
+    world.call("CreateEndpointConfig", EndpointConfigName="slow", ProductionVariants=[variant])
+    backend = world.simulated.backend
+    observe = backend.observe
+
+    def preparing(unit_id: str, program: Mapping[str, Any]) -> Observation | None:
+        return Observation("preparing") if "#2." in unit_id else observe(unit_id, program)
+
+    backend.observe = preparing  # type: ignore[method-assign]
+    began = world.simulated.clock.now()
+    world.update("slow")
+    world.run_until(lambda: bool(world.status.get("FailureReason")), 200)
+    assert "ModelDataDownloadTimeoutInSeconds" in world.status["FailureReason"]
+    assert 60 <= world.simulated.clock.now() - began < 75
+    assert world.shares() == {"old": 1.0}
 
 
 def test_scaling_in_and_out_again_is_quick(world: World) -> None:

@@ -99,6 +99,7 @@ def _variant(
         "instance_type": item["InstanceType"],
         "strategy": item.get("RoutingConfig", {}).get("RoutingStrategy", "RANDOM"),
         "start_s": float(item.get("ContainerStartupHealthCheckTimeoutInSeconds", START_TIMEOUT_S)),
+        "download_s": item.get("ModelDataDownloadTimeoutInSeconds"),
         "container": dict(container),
         "network": not model.spec.get("EnableNetworkIsolation", False),
     }

@@ -86,6 +86,14 @@ def failure(wanted: Iterable[Instance], now: float) -> str | None:
             f"The primary container for production variant {name} did not pass the ping health "
             "check. Please check CloudWatch logs for this endpoint."
         )
+        limit = item.variant.get("download_s")
+        placed = item.unit.placed
+        preparing = item.unit.state in ("placed", "preparing")
+        if limit is not None and preparing and placed is not None and now > placed + limit:
+            return (
+                f"The model data of production variant {name} was not there within {limit} s "
+                "(ModelDataDownloadTimeoutInSeconds)."
+            )
         if item.unit.over and item.unit.started is None:
             return item.unit.message or head
         if item.unit.over and item.unit.state != "lost" and item.restarts + 1 >= STARTS_MAX:

@@ -100,6 +100,11 @@ def _update_weights(context: Context, params: dict[str, Any]) -> dict[str, Any]:
         )
 
     def change(record: Record) -> Mapping[str, Any]:
+        if record.status.get("Allocation") and any(c.weight is not None for c in wanted.values()):
+            raise validation(
+                f"A bandit chooses the weights of endpoint {record.name}, so DesiredWeight would "
+                "change nothing: leave it out, or call DeleteBandit of the loopwright service."
+            )
         return with_changes(record, wanted)
 
     kind = context.kinds["Endpoint"]

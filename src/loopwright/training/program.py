@@ -113,7 +113,7 @@ def _command(algorithm: Mapping[str, Any], runtime: Runtime) -> dict[str, Any]:
     """What a host runs: the image's `train`, or an entry point with its arguments."""
     entry = list(algorithm.get("ContainerEntrypoint", ()))
     arguments = list(algorithm.get("ContainerArguments", ()))
-    command = arguments if entry else ["train"]
+    command = arguments if entry or arguments else ["train"]
     return {
         "verb": "run" if entry else "train",
         "arguments": [*entry, *arguments],

@@ -13,7 +13,7 @@ from loopwright.database import Database
 from loopwright.hosting.experiments import state as experiment
 from loopwright.hosting.experiments.evalues import requests_needed
 from loopwright.hosting.experiments.kinds import BANDIT_KIND, EXPERIMENT_KIND
-from loopwright.hosting.experiments.taking import record_outcomes, settings_of
+from loopwright.hosting.experiments.taking import begin, record_outcomes, settings_of
 from loopwright.hosting.tables import ALLOCATIONS, ONLINE_STATES, SEEN_USERS
 from loopwright.hosting.traffic import arms as bandit
 from loopwright.kernel.records import Record
@@ -67,7 +67,7 @@ class Online:
         """Begin an experiment: from now on the gateway tells of each request."""
         result = self.generic["CreateOnlineExperiment"](context, params)
         record = find(context, EXPERIMENT_KIND, params["OnlineExperimentName"])
-        self._begin(record.uid, experiment.empty_state(experiment.setting_of(record.spec)))
+        begin(self._database, record)
         _watch(context, record.spec["EndpointName"])
         return result
 
@@ -162,7 +162,7 @@ class Online:
         spec = orjson.loads(orjson.dumps(params))
         create(context, BANDIT_KIND, {**spec, "BanditName": name})
         record = find(context, BANDIT_KIND, name)
-        self._begin(record.uid, bandit.empty(tuple(spec["VariantNames"])))
+        begin(self._database, record)
         _watch(context, name)
         return {}
 
@@ -199,14 +199,6 @@ class Online:
         return {}
 
     # What both share
-
-    def _begin(self, uid: str, state: Mapping[str, Any]) -> None:
-        text = orjson.dumps(state).decode()
-        self._database.write(
-            lambda connection: connection.execute(
-                sa.insert(ONLINE_STATES).values(uid=uid, state=text)
-            )
-        )
 
     def _state(self, uid: str) -> dict[str, Any] | None:
         statement = sa.select(ONLINE_STATES.c.state).where(ONLINE_STATES.c.uid == uid)

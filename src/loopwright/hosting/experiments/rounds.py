@@ -10,10 +10,17 @@ import sqlalchemy as sa
 from loopwright.database import Database
 from loopwright.hosting.capacity import Change, with_changes
 from loopwright.hosting.experiments import state as experiment
-from loopwright.hosting.experiments.taking import BANDIT, EXPERIMENT, settings_of, settle_windows
+from loopwright.hosting.experiments.taking import (
+    BANDIT,
+    EXPERIMENT,
+    begin,
+    settings_of,
+    settle_windows,
+)
 from loopwright.hosting.tables import ALLOCATIONS, ONLINE_STATES
 from loopwright.hosting.traffic.arms import allocation
 from loopwright.kernel.clock import Clock
+from loopwright.kernel.kinds import DELETING
 from loopwright.kernel.records import Record
 from loopwright.kernel.store import Outdated, Store
 from loopwright.kernel.tables import RECORDS
@@ -41,10 +48,17 @@ class OnlineRounds:
         settle_windows(self._database, self._clock.now())
         acted = False
         for row in self._running():
-            if self._known.get(row.uid) == row.state:
-                continue
             record = self._store.by_uid(row.uid)
             if record is None:
+                continue
+            endpoint = self._store.get(record.region, "Endpoint", record.spec["EndpointName"])
+            if endpoint is None or endpoint.status.get(DELETING):
+                acted = self._end(record) or acted
+                continue
+            if row.state is None or not endpoint.status.get("Observed"):
+                acted = self._mend(record, endpoint) or acted
+                continue
+            if self._known.get(row.uid) == row.state:
                 continue
             state = orjson.loads(row.state)
             done = (
@@ -58,11 +72,34 @@ class OnlineRounds:
     def _running(self) -> list[Any]:
         statement = (
             sa.select(RECORDS.c.uid, RECORDS.c.kind, ONLINE_STATES.c.state)
-            .join(ONLINE_STATES, ONLINE_STATES.c.uid == RECORDS.c.uid)
+            .outerjoin(ONLINE_STATES, ONLINE_STATES.c.uid == RECORDS.c.uid)
             .where(RECORDS.c.kind.in_((EXPERIMENT, BANDIT)), RECORDS.c.state == "Running")
         )
         with self._database.read() as connection:
             return list(connection.execute(statement))
+
+    def _end(self, record: Record) -> bool:
+        """An experiment or a bandit ends with its endpoint."""
+        now = self._clock.now()
+        status = {**record.status, "Status": "Stopped", "StoppedTime": now}
+        event = f"Stopped: endpoint {record.spec['EndpointName']} is gone"
+        try:
+            self._store.change(record, status, state="Stopped", now=now, event=event)
+        except Outdated:
+            return False
+        return True
+
+    def _mend(self, record: Record, endpoint: Record) -> bool:
+        """Finish what a kill cut off when it was begun."""
+        begin(self._database, record)
+        try:
+            self._store.change(
+                endpoint, {**endpoint.status, "Observed": True},
+                state=endpoint.status["EndpointStatus"], now=self._clock.now(), event="",
+            )  # fmt: skip
+        except Outdated:
+            return False
+        return True
 
     def _allocate(self, record: Record, state: Mapping[str, Any]) -> bool:
         """Give an endpoint the bandit's weights; False: try again."""

@@ -17,6 +17,7 @@ from loopwright.hosting.capture import Frame
 from loopwright.hosting.experiments import state as experiment
 from loopwright.hosting.tables import ASSIGNED, ONLINE_STATES, SEEN_USERS
 from loopwright.hosting.traffic import arms as bandit
+from loopwright.kernel.records import Record
 from loopwright.kernel.tables import RECORDS
 
 EXPERIMENT: Final = "OnlineExperiment"
@@ -52,6 +53,22 @@ def learners(connection: sa.Connection, region: str, endpoint: str) -> list[Lear
         Learner(row.uid, row.kind, orjson.loads(row.spec), orjson.loads(row.state)) for row in rows
     ]
     return [item for item in found if item.spec["EndpointName"] == endpoint]
+
+
+def begin(database: Database, record: Record) -> None:
+    """Let an experiment or a bandit know nothing, if it has no state yet."""
+    if record.kind == BANDIT:
+        state = bandit.empty(tuple(record.spec["VariantNames"]))
+    else:
+        state = experiment.empty_state(experiment.setting_of(record.spec))
+    text = orjson.dumps(state).decode()
+
+    def work(connection: sa.Connection) -> None:
+        there = sa.select(ONLINE_STATES.c.uid).where(ONLINE_STATES.c.uid == record.uid)
+        if connection.execute(there).first() is None:
+            connection.execute(sa.insert(ONLINE_STATES).values(uid=record.uid, state=text))
+
+    database.write(work)
 
 
 def save(connection: sa.Connection, found: Iterable[Learner]) -> None:
