@@ -167,7 +167,8 @@ def _back_state(rollout: Rollout, blue: Part, now: float) -> str:
 
 def _next_look(rollout: Rollout, now: float) -> float:
     """In time for the end of the phase, and often enough to see alarms and instances."""
-    wait_s = {"bake": rollout.wait_s, "terminate": rollout.termination_s}.get(rollout.phase)
+    bake_s = max(rollout.wait_s, SETTLE_S)
+    wait_s = {"bake": bake_s, "terminate": rollout.termination_s}.get(rollout.phase)
     look = now + 1.0
     return look if wait_s is None else min(look, max(now, rollout.since + wait_s))
 

@@ -18,7 +18,8 @@ from loopwright.kernel.engine import View
 from loopwright.kernel.records import Record
 
 SETTLE_S: Final = 0.5
-"""Before instances are ended that have just lost their traffic: the gateway needs a moment."""
+"""Until a step counts as done, and instances are ended that lost their traffic by it: the gateway
+needs a moment to see a new route, and nobody may be told of a step that it has not seen."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def advance(
             return _back(rollout, record.status["Fleet"], reason, now), f"Rolling back: {reason}"
     if rollout.phase == "provision":
         return _provisioned(record, view, rollout, now)
-    if rollout.phase == "bake" and now >= rollout.since + rollout.wait_s:
+    if rollout.phase == "bake" and now >= rollout.since + max(rollout.wait_s, SETTLE_S):
         return _baked(rollout, now)
     if rollout.phase == "terminate" and now >= rollout.since + rollout.termination_s:
         return None, ""
