@@ -10,7 +10,6 @@ from pathlib import Path
 
 STATIC = Path(__file__).parents[2] / "src" / "loopwright" / "portal" / "static"
 SCRIPT = '<script type="module" src="/static/crowd/crowd-html-elements.js"></script>'
-)
 SANDBOX = "allow-scripts allow-forms allow-popups"
 HOST = """<!doctype html><html lang="en"><body style="margin:0"><script>
 window.messages = [];

@@ -4,7 +4,7 @@ import { el, must } from "./dom.js";
 import { icon } from "./icons.js";
 
 const CSS = `
-:host { display: inline-block; max-width: 100%; }
+:host { display: inline-block; max-width: 100%; vertical-align: middle; }
 .plain { text-decoration: none; color: var(--ink); font-weight: 550; padding: .45rem 1rem; min-height: 40px;
   justify-content: center; max-width: 100%; }
 .strong { color: #fff; }
@@ -69,7 +69,7 @@ export class CrowdButton extends CrowdElement {
 }
 
 const ROUND = `
-:host { display: inline-block; }
+:host { display: inline-block; vertical-align: middle; }
 button { border-radius: 50%; border: 0; background: none; width: 44px; height: 44px; display: inline-flex;
   align-items: center; justify-content: center; cursor: pointer; color: var(--ink); font-weight: 650; }
 button:hover:not(:disabled) { background: var(--accent-soft); }

@@ -155,7 +155,7 @@ class Classifier extends TaskElement {
     if (!this.fields || !this.area) return;
     if (this.hasAttribute("categories")) {
       const text = JSON.stringify(this.items("categories"));
-      if (this.getAttribute("categories") !== text) return this.setAttribute("categories", text);
+      if (this.getAttribute("categories") !== text) this.setAttribute("categories", text);
     }
     const { options, exclusion } = this;
     for (const option of this.chosen) if (!options.includes(option)) this.chosen.delete(option);

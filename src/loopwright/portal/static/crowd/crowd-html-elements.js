@@ -11,6 +11,7 @@ import { CrowdAlert, CrowdBadge, CrowdCard, CrowdInstructions, CrowdModal, Crowd
 import { CrowdTab, CrowdTabs } from "./tabs.js";
 import * as classifiers from "./classifier.js";
 import * as vectors from "./canvas/vector.js";
+import * as masks from "./canvas/segmentation.js";
 import { noteChange, openBridge, sayReady } from "./bridge.js";
 
 /** Forms come first: they wrap their children before those are set up. @type {[string, CustomElementConstructor][]} */
@@ -44,6 +45,8 @@ const ELEMENTS = [
   ["crowd-polyline", vectors.CrowdPolyline],
   ["crowd-line", vectors.CrowdLine],
   ["crowd-keypoint", vectors.CrowdKeypoint],
+  ["crowd-semantic-segmentation", masks.CrowdSemanticSegmentation],
+  ["crowd-instance-segmentation", masks.CrowdInstanceSegmentation],
 ];
 
 /** Every form of the page, also those that elements bring in their shadow roots. @returns {CrowdForm[]} */

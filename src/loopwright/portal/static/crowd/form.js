@@ -38,7 +38,7 @@ export class CrowdForm extends CrowdElement {
       const button = document.createElement("crowd-button");
       button.setAttribute("form-action", "submit");
       button.setAttribute("variant", "primary");
-      button.style.marginTop = "1rem";
+      button.style.cssText = "display: block; width: fit-content; margin-top: 1rem";
       button.textContent = "Submit";
       inner.append(button);
     }

@@ -6,7 +6,7 @@ const CSS = `
 :host { display: block; margin: .75rem 0; max-width: 520px; }
 .row { display: flex; align-items: center; gap: .75rem; }
 input[type=range] { width: 100%; min-width: 0; height: 2rem; accent-color: var(--accent); cursor: pointer; margin: 0; }
-input[type=range].unset { accent-color: #8492a1; }
+input[type=range].unset { opacity: .55; }
 output { min-width: 3.2rem; text-align: center; font-weight: 600; border-radius: 6px; background: var(--soft);
   padding: .15rem .5rem; font-variant-numeric: tabular-nums; }
 output.unset { color: var(--quiet); font-weight: 400; }

@@ -171,7 +171,7 @@ export class CrowdModal extends CrowdElement {
   fallback = "Open";
 
   setup() {
-    this.wear(`:host { display: inline-block; } ${OPENER}`);
+    this.wear(`:host { display: inline-block; vertical-align: middle; } ${OPENER}`);
     this.place = el("span");
     const made = dialogOf(this.text("header"), ...this.content());
     this.dialog = made.dialog;
