@@ -76,7 +76,10 @@ from loopwright.objects.store import LocalObjects
 from loopwright.people import tables as people_tables
 from loopwright.people.kinds import people_kinds
 from loopwright.processing.plan import processing_kinds
+from loopwright.review import tables as review_tables
 from loopwright.review.kinds import review_kinds
+from loopwright.review.own import arm_function
+from loopwright.review.taking import take_reviews
 from loopwright.router.routes import route_file
 from loopwright.training.kinds import training_kinds
 from loopwright.training.operations import own_training_operations
@@ -101,6 +104,7 @@ OTHER_TABLES: Final = (
     hosting_tables.METADATA,
     events_tables.METADATA,
     people_tables.METADATA,
+    review_tables.METADATA,
     repositories.METADATA,
 )
 
@@ -194,6 +198,7 @@ class ControlPlane:
                 **self.workforce.functions(),
                 **function_functions(home),
                 "events.put": self.bus.put,
+                "review.arm": arm_function(self.context),
             },
         )
         self.supervisor = Supervisor(self.store, self.backend, self.clock, self.engine.wake)
@@ -204,7 +209,10 @@ class ControlPlane:
         self._taken: dict[str, int] = {}
         self._checkpoints = CheckpointSync(home, self.objects)
         self.backend.call_before_stop(self._checkpoints.before_stop)
-        takes = (take_observations(self.clock.platform),)
+        takes = (
+            take_observations(self.clock.platform),
+            take_reviews(self.kinds, self.clock.now),
+        )
         self._journal = JournalTaker(home, self.database, self.objects, takes)
         self._online = OnlineRounds(self.database, self.store, self.clock)
         self._stopping = threading.Event()

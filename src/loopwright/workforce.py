@@ -28,6 +28,7 @@ from loopwright.portal.tasks import TaskRoutes
 from loopwright.portal.workers import Workers
 from loopwright.review.operations import loop_operations
 from loopwright.review.output import output_function
+from loopwright.review.own import review_operations
 from loopwright.wire.services import service
 
 
@@ -62,7 +63,7 @@ class Workforce:
         """The calls of the planners of people's tasks and loops."""
         return {
             **self.pool.functions(),
-            "review.output": output_function(self._objects, self.pool.answers),
+            "review.output": output_function(self._objects, self.pool.answers, self._database),
         }
 
     def operations(self) -> dict[str, dict[str, Operation]]:
@@ -71,9 +72,10 @@ class Workforce:
             "sagemaker": people_operations(self.people),
             "sagemaker-a2i-runtime": loop_operations(self.pool.forget),
             "cognito-idp": cognito_operations(self.people.pools, self.accounts),
-            "loopwright": own_people_operations(
-                self.people, self.accounts, self.sessions, self._database
-            ),
+            "loopwright": {
+                **own_people_operations(self.people, self.accounts, self.sessions, self._database),
+                **review_operations(self._database, self._objects),
+            },
         }
         return {name: projected(service(name), item) for name, item in found.items()}
 

@@ -3,10 +3,12 @@
 import contextlib
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from tests.conftest import skip
 from tests.server import BUCKET, ROLE, Server
 
 PASSWORD = "Correct-Horse-7"
@@ -30,6 +32,15 @@ TEMPLATE = """
   </crowd-classifier>
 </crowd-form>
 """
+
+
+@contextlib.contextmanager
+def browsing() -> Iterator[Browser]:
+    """Debian's Chromium, or a skip that says what is missing."""
+    if not Path(CHROMIUM).exists():
+        skip("Chromium is not installed (Debian: apt-get install chromium)")
+    with open_browser() as found:
+        yield found
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -12,16 +11,15 @@ import botocore.exceptions
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.conftest import skip
-from tests.real.people import CHROMIUM, begin, flow, open_browser, worker
+from tests.real.people import begin, browsing, flow, worker
 from tests.server import BUCKET, Server, await_that
+
+pytestmark = pytest.mark.real
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if shutil.which(CHROMIUM) is None:
-        skip("Chromium is not installed (Debian: apt-get install chromium)")
-    with open_browser() as found:
+    with browsing() as found:
         yield found
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from loopwright.contract.programs import check_uri
 from loopwright.kernel.kinds import Kind, Lookup
 from loopwright.review.conditions import SOURCES, check_conditions
-from loopwright.review.plan import LOOP_FINISHED, plan_loop
+from loopwright.review.plan import LOOP_FINISHED, plan_loop, plan_rule
 from loopwright.wire.errors import validation
 
 LIFE_S_MAX: Final = 30 * 86_400
@@ -86,6 +86,17 @@ LOOP_KIND: Final = Kind(
 )
 
 
+RULE_KIND: Final = Kind(
+    "ReviewRule",
+    arn="review-rule",
+    planner=plan_rule,
+    name_as="RuleName",
+    missing=("ResourceNotFound", "There is no review rule {name!r} in this region."),
+)
+"""Which answers of an endpoint start loops. Its spec is `PutReviewRule`'s request and, as `Flow`,
+what the flow definition said then."""
+
+
 def review_kinds() -> list[Kind]:
     """The kinds of this room."""
-    return [FLOW_KIND, LOOP_KIND]
+    return [FLOW_KIND, LOOP_KIND, RULE_KIND]

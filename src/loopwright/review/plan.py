@@ -27,6 +27,7 @@ TASK_OVER: Final = frozenset({"Answered", "Expired", "Stopped"})
 RETRY_S: Final = 30.0
 RETRIED_S: Final = 86_400.0
 """How long a loop whose answers cannot be written waits for its bucket."""
+LOOK_S: Final = 5.0
 LIFE_S: Final = 30 * 86_400
 LIMIT_S: Final = 3600
 
@@ -52,6 +53,18 @@ def plan_loop(record: Record, view: View, now: float) -> list[Action]:
     return _conclude(record, view, task, now)
 
 
+def plan_rule(record: Record, view: View, now: float) -> list[Action]:
+    """An endpoint that was made anew under its name is looked at by its rules again."""
+    endpoint = view.lookup("Endpoint", record.spec["EndpointName"])
+    if endpoint is None or endpoint.status.get("Reviewed"):
+        return [Wake(now + LOOK_S)]
+    key = f"{record.key}/arm"
+    if key in view.calls:
+        return [DropCall(key), Wake(now + LOOK_S)] if view.calls[key] is not None else []
+    arguments = {"region": record.region, "endpoint": endpoint.name}
+    return [Call("review.arm", key, arguments)]
+
+
 def _task(record: Record) -> dict[str, Any]:
     flow = record.spec["Flow"]
     config = flow["HumanLoopConfig"]
@@ -74,7 +87,7 @@ def _conclude(record: Record, view: View, task: Record, now: float) -> list[Acti
     over = task.status["HumanTaskStatus"]
     count = int(task.status.get("AnswerCount", 0))
     uri = ""
-    if count:
+    if count or record.spec.get("Rule"):
         key = f"{record.key}/output"
         if view.calls.get(key) is None:
             return [] if key in view.calls else [Call("review.output", key, _written(record, task))]
@@ -86,7 +99,7 @@ def _conclude(record: Record, view: View, task: Record, now: float) -> list[Acti
                 return [look, Wake(now + RETRY_S), *_again(record, key, now)]
             reason = f"The answers could not be written: {result['error']}"
             return _end(record, "Failed", now, "", ("InternalError", reason))
-        uri = result["value"]["uri"]
+        uri = result["value"]["uri"] if count else ""
     if over == "Answered":
         return _end(record, "Completed", now, uri)
     if over == "Stopped":

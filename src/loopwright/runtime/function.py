@@ -116,5 +116,6 @@ def _error(error: BaseException, request: str) -> dict[str, Any]:
         "errorMessage": error.reason if isinstance(error, UnitFailure) else str(error),
         "errorType": kind,
         "requestId": request,
-        "stackTrace": traceback.format_tb(error.__traceback__),
+        # Of the user's own code alone.
+        "stackTrace": traceback.format_tb(error.__traceback__)[2:],
     }

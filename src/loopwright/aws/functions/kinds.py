@@ -52,12 +52,12 @@ def _plan(record: Record, view: View, now: float) -> list[Action]:
         return _attend(record, unit_id, unit, now)
     key = f"{unit_id}/answer"
     if view.calls.get(key) is None:
-        arguments = {"unit": unit_id, "message": unit.message or "the function's process died"}
+        ended = "it was killed" if unit.exit_code is None else f"exit status {unit.exit_code}"
+        words = f"RequestId: {record.name} Error: Runtime exited with error: {ended}"
+        arguments = {"unit": unit_id, "message": words}
         return [] if key in view.calls else [Call("functions.answer", key, arguments)]
-    answer = view.calls[key].get("value") or {
-        "payload": _lost(view.calls[key]["error"]),
-        "failed": True,
-    }
+    result = view.calls[key]
+    answer: dict[str, Any] = result.get("value") or _lost(result["error"])
     if answer.get("failed") and record.spec["Asynchronous"] and attempt < len(RETRY_S):
         wait_s = RETRY_S[attempt]
         changes: dict[str, Any] = {"Attempt": attempt + 1, "NotBefore": now + wait_s}

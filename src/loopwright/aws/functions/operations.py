@@ -94,7 +94,7 @@ class Functions:
                 raise ApiError(
                     "InvalidParameterValueException", "Give ZipFile, or S3Bucket and S3Key.", 400
                 )
-            content = b"".join(self._objects.open(code["S3Bucket"], code["S3Key"]))
+            content = self._stored(code["S3Bucket"], code["S3Key"])
         try:
             broken = zipfile.ZipFile(io.BytesIO(content)).testzip()
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
@@ -114,6 +114,16 @@ class Functions:
             "CodeSha256": base64.b64encode(digest.digest()).decode(),
             "CodeSize": len(content),
         }
+
+    def _stored(self, bucket: str, key: str) -> bytes:
+        try:
+            return b"".join(self._objects.open(bucket, key))
+        except ApiError as error:
+            raise ApiError(
+                "InvalidParameterValueException",
+                f"Error occurred while GetObject of s3://{bucket}/{key}: {error.message}",
+                400,
+            ) from None
 
     def get(self, context: Context, params: Params) -> Params:
         record = _find(context, params)
