@@ -309,6 +309,7 @@ class ControlPlane:
             thread.join(10)
         self._pool.shutdown(wait=True, cancel_futures=True)
         self.backend.close()
+        self.workforce.vision.close()
         self.containers.close()
         self.database.close()
 

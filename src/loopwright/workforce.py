@@ -26,6 +26,8 @@ from loopwright.portal.owner import OwnerRoutes
 from loopwright.portal.signing import SigningRoutes
 from loopwright.portal.tasks import TaskRoutes
 from loopwright.portal.workers import Workers
+from loopwright.review.builtin.operations import builtin_operations
+from loopwright.review.builtin.vision import Vision
 from loopwright.review.operations import loop_operations
 from loopwright.review.output import output_function
 from loopwright.review.own import review_operations
@@ -56,6 +58,7 @@ class Workforce:
         self.accounts = Accounts(database)
         self.sessions = Sessions(database)
         self.pool = TaskPool(database)
+        self.vision = Vision()
         links = ObjectLinks(settings.home / "links.key", url)
         self.people = People(Pools(database), Templates(database), links, url)
 
@@ -76,6 +79,7 @@ class Workforce:
                 **own_people_operations(self.people, self.accounts, self.sessions, self._database),
                 **review_operations(self._database, self._objects),
             },
+            **builtin_operations(self._objects, self.vision),
         }
         return {name: projected(service(name), item) for name, item in found.items()}
 
