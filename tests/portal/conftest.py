@@ -149,7 +149,9 @@ class Opener:
         self.site = site
         self.tasks: list[Task] = []
 
-    def __call__(self, body: str, *, script_first: bool = True, **options: Any) -> Task:
+    def __call__(
+        self, body: str, *, script_first: bool = True, has_pictures: bool = True, **options: Any
+    ) -> Task:
         self.site.task = (
             '<!doctype html><html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width">'
@@ -161,7 +163,8 @@ class Opener:
         self.tasks.append(task)
         page.goto(f"{self.site.url}/host")
         task.wait("ready")
-        task.ready_pictures()
+        if has_pictures:
+            task.ready_pictures()
         return task
 
 

@@ -19,22 +19,30 @@ addEventListener("message", (event) => {
 window.tell = (message) => frame.contentWindow.postMessage({loopwright: 1, ...message}, "*");
 </script><iframe id="frame" name="task" sandbox="SANDBOX" src="/task" style="border:0;width:100vw;height:100vh">
 </iframe></body></html>"""
-TYPES = {".js": "text/javascript", ".css": "text/css", ".png": "image/png", ".json": "application/json"}
+TYPES = {
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".png": "image/png",
+    ".json": "application/json",
+}
 
 
 def png(width: int, height: int, rgb: bytes | tuple[int, int, int] = (210, 220, 230)) -> bytes:
     """A picture: of one colour, or of the given pixels (three bytes each)."""
     pixels = rgb if isinstance(rgb, bytes) else bytes(rgb) * (width * height)
-    rows = b"".join(
-        b"\0" + pixels[y * width * 3 : (y + 1) * width * 3] for y in range(height)
-    )
+    rows = b"".join(b"\0" + pixels[y * width * 3 : (y + 1) * width * 3] for y in range(height))
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         body = kind + data
         return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
 
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
 
 
 class Site:
@@ -92,7 +100,9 @@ def serving() -> Iterator[Site]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     site.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+    )
     thread.start()
     try:
         yield site

@@ -32,7 +32,10 @@ def pixels(text: str) -> tuple[int, int, list[str]]:
     while at < len(data):
         (length,) = struct.unpack(">I", data[at : at + 4])
         kind, body = data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
-        assert zlib.crc32(kind + body) == struct.unpack(">I", data[at + 8 + length : at + 12 + length])[0]
+        assert (
+            zlib.crc32(kind + body)
+            == struct.unpack(">I", data[at + 8 + length : at + 12 + length])[0]
+        )
         chunks[kind] = body
         at += 12 + length
     width, height, depth, color = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
@@ -103,7 +106,9 @@ def test_instances(open_task: Opener) -> None:
 def test_instances_by_keyboard(open_task: Opener) -> None:
     task = open_task(task_of("instance"))
     task.focus(CANVAS)
-    task.keys("2", "p", "ArrowRight", "Space", "Shift+ArrowRight", "Space", "Shift+ArrowDown", "Space")
+    task.keys(
+        "2", "p", "ArrowRight", "Space", "Shift+ArrowRight", "Space", "Shift+ArrowDown", "Space"
+    )
     task.keys("Enter")
     answer = task.submit()["answer"]
     assert [item["label"] for item in answer["instances"]] == ["Dog"]

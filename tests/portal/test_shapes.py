@@ -31,9 +31,7 @@ def test_boxes_by_mouse(open_task: Opener) -> None:
     task.drag((20, 10), (80, 50))
     task.keys("2")
     task.drag((150, 50), (100, 20))
-    assert task.submit() == {
-        "answer": {"boundingBoxes": [BOX, DOG], "inputImageProperties": SIZE}
-    }
+    assert task.submit() == {"answer": {"boundingBoxes": [BOX, DOG], "inputImageProperties": SIZE}}
 
 
 def test_boxes_by_keyboard(open_task: Opener) -> None:
@@ -120,7 +118,8 @@ def test_points_by_mouse(
 
 
 @pytest.mark.parametrize(
-    ("kind", "key", "count"), [("polygon", "polygons", 3), ("polyline", "polylines", 3), ("line", "lines", 2)]
+    ("kind", "key", "count"),
+    [("polygon", "polygons", 3), ("polyline", "polylines", 3), ("line", "lines", 2)],
 )
 def test_points_by_keyboard(open_task: Opener, kind: str, key: str, count: int) -> None:
     task = open_task(task_of(kind))
@@ -156,7 +155,9 @@ def test_keypoints(open_task: Opener) -> None:
 @pytest.mark.parametrize("is_moved", [False, True])
 def test_initial_boxes_tell_whether_they_were_changed(open_task: Opener, is_moved: bool) -> None:
     task = open_task(
-        task_of("bounding-box", 'initial-value="[{label:\'Dog\',left:100,top:20,width:50,height:30}]"')
+        task_of(
+            "bounding-box", "initial-value=\"[{label:'Dog',left:100,top:20,width:50,height:30}]\""
+        )
     )
     task.focus(CANVAS)
     if is_moved:
