@@ -88,8 +88,8 @@ def test_entities_bring_a_form_that_takes_questions(open_task: Opener) -> None:
         .appendChild(extra); });</script>"""
     task = open_task(entity(rest=extra) + script)
     task.frame.get_by_role("radio", name="Tech").check()
-    assert submit(task) == {"e": {"entities": []}, "t": {"tech": True}}
     assert task.wait("draft")["answer"]["t"] == {"tech": True}
+    assert submit(task) == {"e": {"entities": []}, "t": {"tech": True}}
 
 
 RANKING = """<crowd-form><crowd-text-ranking name="r" text="Why?" responses='["One","Two"]'
