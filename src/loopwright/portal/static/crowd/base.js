@@ -67,7 +67,7 @@ export class CrowdElement extends HTMLElement {
   }
 
   /** @param {string} name */
-  text(name) {
+  attr(name) {
     return this.getAttribute(name) ?? "";
   }
 
@@ -78,7 +78,7 @@ export class CrowdElement extends HTMLElement {
 
   /** @param {string} name @param {number} otherwise */
   number(name, otherwise) {
-    const text = this.text(name).trim();
+    const text = this.attr(name).trim();
     return text !== "" && Number.isFinite(Number(text)) ? Number(text) : otherwise;
   }
 
@@ -127,7 +127,7 @@ export class CrowdElement extends HTMLElement {
   // What a form asks for.
 
   get name() {
-    return this.text("name");
+    return this.attr("name");
   }
 
   set name(name) {
@@ -189,7 +189,7 @@ export function reflect(type, kinds) {
       /** @this {CrowdElement} */
       get() {
         if (kind === "flag") return this.flag(attribute);
-        return kind === "number" ? this.number(attribute, 0) : this.text(attribute);
+        return kind === "number" ? this.number(attribute, 0) : this.attr(attribute);
       },
       /** @this {CrowdElement} @param {unknown} value */
       set(value) {

@@ -41,21 +41,21 @@ export class CrowdButton extends CrowdElement {
 
   #draw() {
     const hadFocus = this.root.activeElement !== null;
-    const variant = this.text("variant");
-    const isSubmit = this.text("form-action") === "submit";
+    const variant = this.attr("variant");
+    const isSubmit = this.attr("form-action") === "submit";
     const look = variant === "link" ? "link" : variant === "primary" || (isSubmit && !variant) ? "strong" : "";
-    const end = this.text("icon-align") === "right" ? "end" : "";
+    const end = this.attr("icon-align") === "right" ? "end" : "";
     const isBusy = this.flag("loading");
     const props = { class: `plain ${look} ${end}`, part: "button", "aria-label": this.getAttribute("aria-label") };
     const address = this.address("href", "link");
     const isLink = address && !this.flag("disabled");
     this.inner = isLink
-      ? el("a", { ...props, href: address, target: this.text("target") || null, rel: "noopener noreferrer" })
+      ? el("a", { ...props, href: address, target: this.attr("target") || null, rel: "noopener noreferrer" })
       : el("button", { ...props, type: "button", disabled: this.flag("disabled") || isBusy, "aria-busy": isBusy || null });
     if (isBusy) this.inner.append(el("span", { class: "spinner", "aria-hidden": "true" }));
     const picture = this.address("icon-url", "picture");
     if (picture) this.inner.append(el("img", { src: picture, alt: "" }));
-    else if (this.text("icon")) this.inner.append(icon(this.text("icon")));
+    else if (this.attr("icon")) this.inner.append(icon(this.attr("icon")));
     this.inner.append(el("span", {}, el("slot")));
     this.root.replaceChildren(this.inner);
     if (hadFocus) this.focus();
@@ -93,17 +93,17 @@ export class CrowdIconButton extends CrowdElement {
 
   changed() {
     const button = must(this.button);
-    const label = this.text("label");
+    const label = this.attr("label");
     const picture = this.address("icon-url", "picture") || this.address("src", "picture");
     /** @type {Node} */
-    let face = icon(this.text("icon"));
+    let face = icon(this.attr("icon"));
     if (picture) face = el("img", { src: picture, alt: "" });
-    else if (!this.text("icon") && label) face = document.createTextNode(label.slice(0, 2));
+    else if (!this.attr("icon") && label) face = document.createTextNode(label.slice(0, 2));
     button.replaceChildren(face);
     button.disabled = this.flag("disabled");
-    const name = this.text("aria-label") || this.text("title") || label || this.text("icon").replace(/^.*:/, "") || "Button";
+    const name = this.attr("aria-label") || this.attr("title") || label || this.attr("icon").replace(/^.*:/, "") || "Button";
     button.setAttribute("aria-label", name);
-    button.title = this.text("title") || label;
+    button.title = this.attr("title") || label;
   }
 
   focus() {

@@ -39,7 +39,7 @@ class Choice extends CrowdElement {
     this.box.checked = this.#early || this.flag("checked");
     this.box.disabled = this.flag("disabled");
     this.box.required = this.flag("required");
-    if (!this.textContent?.trim()) this.box.setAttribute("aria-label", this.text("label") || this.text("name") || "Choice");
+    if (!this.textContent?.trim()) this.box.setAttribute("aria-label", this.attr("label") || this.attr("name") || "Choice");
     this.box.addEventListener("change", () => this.chosen());
   }
 
@@ -194,7 +194,7 @@ export class CrowdRadioGroup extends CrowdElement {
     this.wear(":host { display: block; margin: .5rem 0; }");
     this.root.append(el("slot"));
     this.setAttribute("role", "radiogroup");
-    if (this.text("label")) this.setAttribute("aria-label", this.text("label"));
+    if (this.attr("label")) this.setAttribute("aria-label", this.attr("label"));
   }
 
   connected() {

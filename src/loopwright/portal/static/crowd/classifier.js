@@ -56,7 +56,7 @@ class Classifier extends TaskElement {
 
   #setUpPicture() {
     this.wear(VIEW_CSS);
-    const view = new View(this.text("header") || "Picture to classify");
+    const view = new View(this.attr("header") || "Picture to classify");
     this.view = view;
     view.upper.setAttribute("role", "img");
     this.layer = new OverlayLayer(view);
@@ -91,7 +91,7 @@ class Classifier extends TaskElement {
   }
 
   #begin() {
-    const initial = this.text("initial-value").trim();
+    const initial = this.attr("initial-value").trim();
     const given = /^[[{"']/.test(initial) ? this.data("initial-value") : initial;
     const list = isMap(given) ? this.#labelsOf(given) : Array.isArray(given) ? given : given ? [given] : [];
     this.chosen = new Set(list.map(nameOf));
@@ -134,7 +134,7 @@ class Classifier extends TaskElement {
   }
 
   get exclusion() {
-    const text = this.text("exclusion-category").trim();
+    const text = this.attr("exclusion-category").trim();
     if (!text) return "";
     return text.startsWith("{") ? nameOf(this.data("exclusion-category") ?? "") : text;
   }

@@ -12,6 +12,11 @@ import { CrowdTab, CrowdTabs } from "./tabs.js";
 import * as classifiers from "./classifier.js";
 import * as vectors from "./canvas/vector.js";
 import * as masks from "./canvas/segmentation.js";
+import { CrowdModeration } from "./moderation.js";
+import { CrowdTextract } from "./textract.js";
+import { CrowdEntityAnnotation } from "./text/entity.js";
+import { CrowdQuestionAnswer } from "./text/questions.js";
+import { CrowdTextRanking } from "./text/ranking.js";
 import { noteChange, openBridge, sayReady } from "./bridge.js";
 
 /** Forms come first: they wrap their children before those are set up. @type {[string, CustomElementConstructor][]} */
@@ -47,6 +52,11 @@ const ELEMENTS = [
   ["crowd-keypoint", vectors.CrowdKeypoint],
   ["crowd-semantic-segmentation", masks.CrowdSemanticSegmentation],
   ["crowd-instance-segmentation", masks.CrowdInstanceSegmentation],
+  ["crowd-entity-annotation", CrowdEntityAnnotation],
+  ["crowd-textract-analyze-document", CrowdTextract],
+  ["crowd-rekognition-detect-moderation-labels", CrowdModeration],
+  ["crowd-text-ranking", CrowdTextRanking],
+  ["crowd-question-answer-generation", CrowdQuestionAnswer],
 ];
 
 /** Every form of the page, also those that elements bring in their shadow roots. @returns {CrowdForm[]} */

@@ -144,7 +144,7 @@ export class CrowdForm extends CrowdElement {
     for (const target of event.composedPath()) {
       if (target === this) return;
       if (!(target instanceof CrowdElement) || target.localName !== "crowd-button") continue;
-      const action = target.text("form-action");
+      const action = target.attr("form-action");
       if (event.defaultPrevented || target.flag("disabled") || target.flag("loading")) return;
       if (action === "submit") this.requestSubmit();
       else if (action === "reset") this.reset();

@@ -42,7 +42,7 @@ class TextControl extends CrowdElement {
     this.field.id = id;
     this.field.setAttribute("aria-describedby", `${id}-error`);
     this.root.append(this.caption, this.field, el("div", { class: "below" }, this.note, this.counter));
-    this.field.value = this.#early ?? this.text("value");
+    this.field.value = this.#early ?? this.attr("value");
     for (const name of TextControl.observedAttributes) if (name !== "value") this.changed(name);
     this.field.addEventListener("input", () => this.#typed());
     this.field.addEventListener("change", () => this.announce());
@@ -66,29 +66,29 @@ class TextControl extends CrowdElement {
   /** @param {string} name */
   changed(name) {
     const field = this.input;
-    if (name === "value") this.value = this.text("value");
+    if (name === "value") this.value = this.attr("value");
     else if (name === "label" || name === "required") {
       const caption = must(this.caption);
-      caption.textContent = this.text("label");
+      caption.textContent = this.attr("label");
       caption.hidden = !caption.textContent;
       caption.classList.toggle("required", this.flag("required"));
       field.required = this.flag("required");
-      if (caption.hidden) field.setAttribute("aria-label", this.text("placeholder") || this.text("name") || "Answer");
+      if (caption.hidden) field.setAttribute("aria-label", this.attr("placeholder") || this.attr("name") || "Answer");
       else field.removeAttribute("aria-label");
-    } else if (name === "placeholder") field.placeholder = this.text(name);
+    } else if (name === "placeholder") field.placeholder = this.attr(name);
     else if (name === "disabled") field.disabled = this.flag(name);
     else if (name === "readonly") field.readOnly = this.flag(name);
-    else if (name === "invalid") this.complain(this.flag(name) ? this.text("error-message") || "Not valid." : "");
+    else if (name === "invalid") this.complain(this.flag(name) ? this.attr("error-message") || "Not valid." : "");
     else if (name === "max-length") {
       if (this.number(name, 0) > 0) field.maxLength = this.number(name, 0);
     } else if (name === "rows" && field instanceof HTMLTextAreaElement) field.rows = this.number(name, 3) || 3;
     else if (name === "type" && field instanceof HTMLInputElement) {
-      field.type = TYPES.has(this.text(name)) ? this.text(name) : "text";
+      field.type = TYPES.has(this.attr(name)) ? this.attr(name) : "text";
     }
   }
 
   get value() {
-    return this.field ? this.field.value : (this.#early ?? this.text("value"));
+    return this.field ? this.field.value : (this.#early ?? this.attr("value"));
   }
 
   /** @param {string | null | undefined} value */
@@ -114,14 +114,14 @@ class TextControl extends CrowdElement {
   }
 
   reset() {
-    this.value = this.text("value");
+    this.value = this.attr("value");
     this.complain("");
   }
 
   problem() {
     const { value } = this.input;
-    const label = this.text("label") || "This field";
-    const own = this.text("error-message");
+    const label = this.attr("label") || "This field";
+    const own = this.attr("error-message");
     if (this.flag("required") && !value.trim()) return own || `${label}: please fill in this field.`;
     if (!value) return "";
     const least = this.number("min-length", 0);
@@ -134,7 +134,7 @@ class TextControl extends CrowdElement {
 
   /** @param {string} value */
   #fits(value) {
-    const pattern = this.text("allowed-pattern");
+    const pattern = this.attr("allowed-pattern");
     if (!pattern) return true;
     try {
       const whole = new RegExp(`^(?:${pattern})$`, "u");

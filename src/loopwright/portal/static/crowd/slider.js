@@ -83,7 +83,7 @@ export class CrowdSlider extends CrowdElement {
     }
     range.value = String(this.#value ?? this.low);
     range.classList.toggle("unset", isUnset);
-    range.setAttribute("aria-label", this.text("label") || this.text("name") || "Value");
+    range.setAttribute("aria-label", this.attr("label") || this.attr("name") || "Value");
     range.setAttribute("aria-valuetext", isUnset ? "not set" : String(this.#value));
     shown.textContent = isUnset ? "not set" : String(this.#value);
     shown.classList.toggle("unset", isUnset);
@@ -134,7 +134,7 @@ export class CrowdSlider extends CrowdElement {
 
   problem() {
     if (!this.flag("required") || this.value !== null) return "";
-    return `${this.text("label") || this.text("name") || "Slider"}: please set a value.`;
+    return `${this.attr("label") || this.attr("name") || "Slider"}: please set a value.`;
   }
 
   /** @param {string} message */

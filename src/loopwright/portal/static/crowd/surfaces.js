@@ -19,7 +19,7 @@ export class CrowdCard extends CrowdElement {
 
   changed() {
     const [head, picture] = [must(this.head), must(this.picture)];
-    head.textContent = this.text("heading");
+    head.textContent = this.attr("heading");
     head.hidden = !head.textContent;
     picture.src = this.address("image", "picture");
     picture.hidden = !this.address("image", "picture");
@@ -44,15 +44,15 @@ export class CrowdBadge extends CrowdElement {
   }
 
   changed() {
-    const face = this.text("icon") ? icon(this.text("icon")) : document.createTextNode(this.text("label"));
+    const face = this.attr("icon") ? icon(this.attr("icon")) : document.createTextNode(this.attr("label"));
     must(this.mark).replaceChildren(face);
-    if (this.text("label")) must(this.mark).setAttribute("aria-label", this.text("label"));
+    if (this.attr("label")) must(this.mark).setAttribute("aria-label", this.attr("label"));
     if (this.isSet) this.place();
   }
 
   /** Stands at the upper right corner of the element named by `for`, where both share a parent. */
   place() {
-    const target = this.text("for") ? this.parentElement?.querySelector(`#${CSS.escape(this.text("for"))}`) : null;
+    const target = this.attr("for") ? this.parentElement?.querySelector(`#${CSS.escape(this.attr("for"))}`) : null;
     if (!(target instanceof HTMLElement) || target.offsetParent === null) return;
     this.style.position = "absolute";
     this.style.left = `${target.offsetLeft + target.offsetWidth - 10}px`;
@@ -90,7 +90,7 @@ export class CrowdAlert extends CrowdElement {
 
   /** @returns {"success" | "error" | "warning" | "info"} */
   get type() {
-    const type = this.text("type");
+    const type = this.attr("type");
     return type === "success" || type === "error" || type === "warning" ? type : "info";
   }
 
@@ -117,7 +117,7 @@ export class CrowdToast extends CrowdElement {
 
   changed() {
     const isOpen = this.flag("opened");
-    must(this.words).textContent = this.text("text");
+    must(this.words).textContent = this.attr("text");
     must(this.box).hidden = !isOpen;
     window.clearTimeout(this.#timer);
     const duration = this.number("duration", TOAST_MS);
@@ -142,9 +142,9 @@ export class CrowdToast extends CrowdElement {
  * @param {CrowdElement} host @param {string} otherwise @param {() => void} act
  */
 function opener(host, otherwise, act) {
-  const isButton = host.text("link-type") === "button";
+  const isButton = host.attr("link-type") === "button";
   const look = isButton ? "plain" : "opener";
-  return el("button", { type: "button", class: look, text: host.text("link-text") || otherwise, onclick: act });
+  return el("button", { type: "button", class: look, text: host.attr("link-text") || otherwise, onclick: act });
 }
 
 const OPENER = `.opener { border: 0; background: none; padding: .25rem 0; color: var(--accent); text-decoration: underline;
@@ -173,7 +173,7 @@ export class CrowdModal extends CrowdElement {
   setup() {
     this.wear(`:host { display: inline-block; vertical-align: middle; } ${OPENER}`);
     this.place = el("span");
-    const made = dialogOf(this.text("header"), ...this.content());
+    const made = dialogOf(this.attr("header"), ...this.content());
     this.dialog = made.dialog;
     this.heading = made.heading;
     this.dialog.addEventListener("close", () => this.dispatchEvent(new Event("close")));
@@ -188,7 +188,7 @@ export class CrowdModal extends CrowdElement {
 
   changed() {
     must(this.place).replaceChildren(opener(this, this.fallback, () => this.open()));
-    must(this.heading).textContent = this.text("header");
+    must(this.heading).textContent = this.attr("header");
   }
 
   open() {

@@ -10,11 +10,11 @@ export class CrowdTab extends CrowdElement {
     this.root.append(el("slot"));
     this.setAttribute("role", "tabpanel");
     if (!this.id) this.id = freshId("tab");
-    this.setAttribute("aria-label", this.text("header"));
+    this.setAttribute("aria-label", this.attr("header"));
   }
 
   changed() {
-    this.setAttribute("aria-label", this.text("header"));
+    this.setAttribute("aria-label", this.attr("header"));
     if (this.parentElement instanceof CrowdTabs) this.parentElement.draw();
   }
 }

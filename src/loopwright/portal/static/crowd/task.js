@@ -52,7 +52,7 @@ export class TaskElement extends CrowdElement {
 
   titled() {
     const heading = must(this.heading);
-    heading.textContent = this.text("header");
+    heading.textContent = this.attr("header");
     heading.hidden = !heading.textContent;
   }
 

@@ -46,7 +46,7 @@ export class CanvasElement extends TaskElement {
   setup() {
     super.setup();
     for (const css of [VIEW_CSS, PANE_CSS, CSS]) this.wear(css);
-    this.view = new View(this.text("header") || `Picture for ${this.things.toLowerCase()}`);
+    this.view = new View(this.attr("header") || `Picture for ${this.things.toLowerCase()}`);
     this.pane = new LabelsPane(this.things);
     this.status = el("p", { class: "visually-hidden", role: "status", "aria-live": "polite" });
     this.note = el("p", { class: "error", role: "alert", hidden: true });
