@@ -30,6 +30,8 @@ class Settings:
             Docker's socket; `podman`, `docker`, `none`, or an address such as
             `unix:///var/run/docker.sock`.
         warm: Whether a warm interpreter is kept.
+        page_sources: Addresses from which pages of people's tasks may load scripts, styles and
+            pictures, such as `https://cdn.example.org`; without any they reach nothing but us.
     """
 
     home: Path
@@ -47,6 +49,7 @@ class Settings:
     spot_mean_s: float = 0.0
     engine: str = ""
     warm: bool = True
+    page_sources: tuple[str, ...] = ()
 
     @property
     def database_url(self) -> str:
