@@ -293,6 +293,19 @@ def test_shown_elements(open_task: Opener) -> None:
     assert task.submit() == {"a": "x"}
 
 
+def test_a_problem_in_a_hidden_tab_is_shown(open_task: Opener) -> None:
+    task = open_task(
+        form(
+            '<crowd-tabs><crowd-tab header="One">First</crowd-tab>'
+            '<crowd-tab header="Two"><crowd-input name="a" required></crowd-input></crowd-tab></crowd-tabs>'
+        )
+    )
+    task.frame.locator("crowd-button").click()
+    task.frame.locator("crowd-input .error").wait_for()
+    task.page.keyboard.type("there")
+    assert task.submit() == {"a": "there"}
+
+
 def test_a_phone(open_task: Opener) -> None:
     phone: dict[str, Any] = {"width": 390, "height": 800}
     task = open_task(

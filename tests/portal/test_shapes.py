@@ -142,6 +142,16 @@ def test_points_of_a_polygon_can_be_moved_added_and_deleted(open_task: Opener) -
     assert task.submit()["answer"]["polygons"] == [{"label": "Cat", "vertices": points}]
 
 
+def test_undo_takes_back_points_of_what_is_drawn(open_task: Opener) -> None:
+    task = open_task(task_of("polygon"))
+    task.click((20, 20), (80, 20), (199, 1))
+    task.keys("Control+z")
+    task.click((80, 80), (40, 60))
+    task.keys("Backspace", "Enter")
+    points = vertices((20, 20), (80, 20), (80, 80))
+    assert task.submit()["answer"]["polygons"] == [{"label": "Cat", "vertices": points}]
+
+
 def test_keypoints(open_task: Opener) -> None:
     task = open_task(task_of("keypoint"))
     task.click((20, 30))

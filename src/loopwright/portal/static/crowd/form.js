@@ -12,6 +12,13 @@ const CSS = `
 @media (max-width: 640px) { :host { padding: .6rem; } }
 `;
 
+/** A control in a tab that is not shown: show it. @param {Element} control */
+function showTabOf(control) {
+  const tab = control.closest("crowd-tab[hidden]");
+  const tabs = tab?.parentElement;
+  if (tab && tabs) tabs.setAttribute("selected", String([...tabs.querySelectorAll(":scope > crowd-tab")].indexOf(tab)));
+}
+
 export class CrowdForm extends CrowdElement {
   /** The element whose shadow root this form stands in, if it brings its own. @type {CrowdElement | null} */
   owner = null;
@@ -124,6 +131,7 @@ export class CrowdForm extends CrowdElement {
     const [first] = found;
     const count = found.length === 1 ? "One answer needs" : `${found.length} answers need`;
     this.#say(`${count} attention: ${first.message}`);
+    showTabOf(first.control);
     if (first.control instanceof CrowdElement) {
       first.control.scrollIntoView({ block: "nearest" });
       first.control.focus();

@@ -8,6 +8,7 @@ const CSS = `
 .awsui-app-layout { display: flex; gap: 1.25rem; align-items: flex-start; }
 .awsui-app-layout__navigation { flex: none; width: 280px; max-width: 100%; background: var(--soft); padding: 1rem;
   border: 1px solid var(--line); border-radius: var(--round); overflow-wrap: anywhere; max-height: 90vh; overflow: auto; }
+.awsui-app-layout__navigation > .plain { margin-top: .75rem; }
 .annotation-area { flex: 1; min-width: 0; display: flex; flex-wrap: wrap; gap: 1rem 1.25rem; align-items: flex-start; }
 .annotation-area > .wide { flex: 1 1 100%; min-width: 0; }
 .annotation-area > h2 { flex: 1 1 100%; margin: 0; }

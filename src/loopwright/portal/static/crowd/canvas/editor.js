@@ -148,7 +148,10 @@ export class Editor {
     this.open.points.push({ x: point.x, y: point.y });
     this.#rubber = point;
     if (this.open.points.length >= most) this.finish();
-    else this.host.say(`Point ${this.open.points.length}`);
+    else {
+      this.host.say(`Point ${this.open.points.length}`);
+      this.host.onSelect();
+    }
     this.view.draw();
   }
 
@@ -165,6 +168,7 @@ export class Editor {
   dropPoint() {
     this.open?.points.pop();
     if (!this.open?.points.length) this.open = null;
+    this.host.onSelect();
     this.view.draw();
   }
 

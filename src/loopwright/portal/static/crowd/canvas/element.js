@@ -26,10 +26,10 @@ const CSS = `
 
 /** @type {[string, string][]} */
 const COMMON_KEYS = [
-  ["1 … 9, 0", "choose a label"],
+  ["1 … 9 / 0", "choose a label"],
   ["Ctrl Z / Ctrl Shift Z", "undo / redo"],
   ["+ / - / F", "zoom in / out / fit; also the wheel and two fingers"],
-  ["Space + drag", "move the picture; also the middle button, two fingers, Alt + arrows"],
+  ["Space drag", "move the picture; also the middle button, two fingers, Alt + arrows"],
   ["?", "this help"],
 ];
 
@@ -189,8 +189,10 @@ export class CanvasElement extends TaskElement {
     const into = this.tool("zoom-in", "Zoom in", () => view.zoomBy(1.25));
     const fit = this.tool("fit", "Fit the picture", () => view.fit());
     const separator = () => el("span", { class: "sep" });
-    bar.append(this.undoButton, this.redoButton, separator(), out, must(this.zoomed), into, fit, pan, separator());
-    bar.append(...this.tools(), el("span", { class: "gap" }), this.tool("help", "Keys and help", () => this.help()));
+    bar.append(this.undoButton, this.redoButton, separator(), out, must(this.zoomed), into, fit, pan);
+    const tools = this.tools();
+    if (tools.length) bar.append(separator(), ...tools);
+    bar.append(el("span", { class: "gap" }), this.tool("help", "Keys and help", () => this.help()));
   }
 
   /** More buttons of the kind. @returns {HTMLElement[]} */
@@ -207,7 +209,7 @@ export class CanvasElement extends TaskElement {
       const table = el("table", { class: "keys" });
       for (const [keys, what] of [...this.keys, ...COMMON_KEYS]) {
         const cell = el("td");
-        keys.split(" ").forEach((key) => cell.append(/^[+/…-]$/.test(key) && key !== "+" ? ` ${key} ` : el("kbd", { text: key }), " "));
+        for (const key of keys.trim().split(" ")) cell.append(/^[/…]$/.test(key) ? key : el("kbd", { text: key }), " ");
         table.append(el("tr", {}, cell, el("td", { text: what })));
       }
       const hint = "Keys work while the picture has the focus: click it, or go to it with Tab.";

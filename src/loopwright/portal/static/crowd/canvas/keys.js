@@ -108,6 +108,7 @@ function escapeKey(editor) {
 export function editorKey(editor, event) {
   const { key } = event;
   if (key in ARROWS && !event.altKey) arrowKey(editor, event, ARROWS[key]);
+  else if (editor.open && (event.ctrlKey || event.metaKey) && key.toLowerCase() === "z") editor.dropPoint();
   else if (commonKey(event, editor.view, editor.history)) return true;
   else if (key === "Tab") return tabKey(editor, event);
   else if (key === " ") {

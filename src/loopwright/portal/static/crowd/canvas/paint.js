@@ -202,6 +202,7 @@ export class Painter {
   key(event) {
     const key = event.key.toLowerCase();
     if (event.key in ARROWS && !event.altKey) this.#arrow(event, ARROWS[event.key]);
+    else if (this.points.length && (event.ctrlKey || event.metaKey) && key === "z") this.points.pop();
     else if (commonKey(event, this.view, this.history)) return true;
     else if (event.ctrlKey || event.metaKey || event.altKey) return false;
     else if (key === "b") this.choose("brush");
@@ -224,6 +225,7 @@ export class Painter {
       if (!this.points.length) this.cross = null;
       this.cancel();
     } else return false;
+    this.view.draw();
     return true;
   }
 

@@ -132,7 +132,7 @@ class VectorElement extends CanvasElement {
         isSelected: index === editor.selected,
       })),
     );
-    must(this.undoButton).disabled = !editor.history.canUndo;
+    must(this.undoButton).disabled = !editor.history.canUndo && !editor.open;
     must(this.redoButton).disabled = !editor.history.canRedo;
   }
 
@@ -161,7 +161,9 @@ class VectorElement extends CanvasElement {
   }
 
   undo() {
-    must(this.editor).history.undo();
+    const editor = must(this.editor);
+    if (editor.open) editor.dropPoint();
+    else editor.history.undo();
   }
 
   redo() {

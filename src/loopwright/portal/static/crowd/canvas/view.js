@@ -164,6 +164,8 @@ export class View {
     const [width, height] = [this.stage.clientWidth, this.stage.clientHeight];
     this.offset.x = clamp(this.offset.x, Math.min(0, width - this.size.x * this.scale), 0);
     this.offset.y = clamp(this.offset.y, Math.min(0, height - this.size.y * this.scale), 0);
+    // A picture that is only looked at lets a finger scroll the page while all of it is seen.
+    this.stage.style.touchAction = this.isPanTool && this.zoom <= 1.001 ? "pan-y" : "none";
     this.onZoom();
     this.draw();
   }
