@@ -72,6 +72,9 @@ class Store:
     def create_tables(self) -> None:
         """Create what is missing; repeatable."""
         METADATA.create_all(self.database.engine)
+        for index in RECORDS.indexes:
+            # Homes of earlier versions lack what came later.
+            index.create(self.database.engine, checkfirst=True)
 
     # Reading
 

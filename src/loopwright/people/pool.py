@@ -5,7 +5,7 @@ counts twice, and one that comes when none is wanted any more is kept as late, u
 platform seconds.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -100,40 +100,21 @@ class TaskPool:
         """What waits for a worker, oldest first."""
         if not teams:
             return []
-        open_ones = (TASKS.c.team.in_(teams), TASKS.c.state == "open")
-        heads = (
-            sa.select(
-                TASKS.c.team, TASKS.c.job, sa.func.min(TASKS.c.created).label("since"),
-                sa.func.max(TASKS.c.title).label("title"),
-                sa.func.max(TASKS.c.description).label("description"),
-                sa.func.min(TASKS.c.limit_s).label("limit_s"),
-            )
-            .where(*open_ones)
-            .group_by(TASKS.c.team, TASKS.c.job)
-            .order_by("since")
-        )  # fmt: skip
         found = []
         with self.database.read() as connection:
-            for row in connection.execute(heads).all():
-                free = (
-                    sa.select(TASKS.c.uid)
-                    .where(
-                        TASKS.c.team == row.team,
-                        TASKS.c.state == "open",
-                        TASKS.c.job == row.job,
-                        TASKS.c.until > now,
-                        _free(worker, now),
-                    )
-                    .limit(SHOWN_MAX)
-                )
-                count = connection.execute(
-                    sa.select(sa.func.count()).select_from(free.subquery())
-                ).scalar_one()
-                if count:
-                    found.append(
-                        Job(row.team, row.job, row.title, row.description, count, row.limit_s)
-                    )
-        return found
+            for team in teams:
+                for row in _heads(connection, team):
+                    free = (
+                        sa.select(TASKS.c.uid)
+                        .where(*_open(team), TASKS.c.job == row.job, TASKS.c.until > now,
+                               _free(worker, now))
+                        .limit(SHOWN_MAX)
+                    )  # fmt: skip
+                    counted = sa.select(sa.func.count()).select_from(free.subquery())
+                    if count := connection.execute(counted).scalar_one():
+                        job = Job(team, row.job, row.title, row.description, count, row.limit_s)
+                        found.append((row.created, job))
+        return [job for _, job in sorted(found, key=lambda item: item[0])]
 
     def held(self, worker: str, teams: Sequence[str], now: float) -> list[Assignment]:
         """The tasks that a worker has in hand, the oldest lease first."""
@@ -166,19 +147,7 @@ class TaskPool:
             known: str | None = connection.execute(held.limit(1)).scalar()
             if known is not None:
                 return known
-            free = (
-                sa.select(TASKS.c.uid, TASKS.c.limit_s)
-                .where(
-                    TASKS.c.team.in_(teams), TASKS.c.state == "open", TASKS.c.job == job,
-                    TASKS.c.until > now, _free(worker, now),
-                )
-                .order_by(TASKS.c.created, TASKS.c.uid)
-                .limit(1)
-            )  # fmt: skip
-            if not self.database.is_sqlite:
-                # Two workers must not be given the last room for an answer.
-                free = free.with_for_update(of=TASKS, skip_locked=True)
-            row = connection.execute(free).first()
+            row = self._next(connection, worker, teams, job, now)
             if row is None:
                 return None
             _put(
@@ -195,6 +164,29 @@ class TaskPool:
             return None
         uid = self.database.write(work)
         return self.assignment(uid, worker, teams) if uid is not None else None
+
+    def _next(
+        self, connection: sa.Connection, worker: str, teams: Sequence[str], job: str, now: float
+    ) -> Any:
+        """The oldest task of a job that has room for a worker."""
+        found = []
+        for team in teams:
+            # A team at a time: the index gives them in order, and the first that is free ends it.
+            free = (
+                sa.select(TASKS.c.uid, TASKS.c.limit_s, TASKS.c.created)
+                .where(
+                    *_open(team), TASKS.c.job == job, TASKS.c.until > now, _free(worker, now)
+                )
+                .order_by(TASKS.c.created)
+                .limit(1)
+            )  # fmt: skip
+            if not self.database.is_sqlite:
+                # Two workers must not be given the last room for an answer.
+                free = free.with_for_update(of=TASKS, skip_locked=True)
+            row = connection.execute(free).first()
+            if row is not None:
+                found.append(row)
+        return min(found, key=lambda item: item.created, default=None)
 
     def assignment(self, task: str, worker: str, teams: Sequence[str]) -> Assignment:
         """A worker's hold on a task.
@@ -369,6 +361,30 @@ class TaskPool:
             }
             for row in rows
         ]
+
+
+def _open(team: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return (TASKS.c.team == team, TASKS.c.state == "open")
+
+
+def _heads(connection: sa.Connection, team: str) -> Iterator[Any]:
+    """The oldest open task of each job of a team.
+
+    Goes from job to job by the index, so that it costs by the jobs and not by their tasks.
+    """
+    last = ""
+    while True:
+        statement = (
+            sa.select(TASKS)
+            .where(*_open(team), TASKS.c.job > last)
+            .order_by(TASKS.c.job, TASKS.c.created)
+            .limit(1)
+        )
+        row = connection.execute(statement).first()
+        if row is None:
+            return
+        last = row.job
+        yield row
 
 
 def _assignments() -> sa.Select[Any]:
