@@ -4,7 +4,7 @@ Pages a second and their latencies beside a Starlette application that sends the
 memory without looking anything up: the limit of this way of serving. The page of a task in
 Chromium: weight over the wire, and time until the first answer can be chosen; `--peer URL` measures
 a page of another tool for the same task, such as Label Studio's, in the same browser
-(`--peer-storage FILE`: a Playwright storage state that signs in there; `--peer-ready SELECTOR`: what
+(`--peer-storage FILE`: a Playwright storage state that signs in; `--peer-ready SELECTOR`: what
 must be there).
 
     python benchmarks/portal.py [--workers 100] [--tasks 10000] [--seconds 15]

@@ -158,7 +158,7 @@ class History:
         names = [f"loop-{number}" for number in range(self.chooser.choice([1, 2, 4]))]
         for name in names:
             self.begin(name)
-        for _ in range(30):
+        for _ in range(20):
             self.world.step(self.chooser.choice([0.1, 1.0, 5.0]))
             if self.chooser.random() < 0.6:
                 self.work()
