@@ -29,6 +29,7 @@ class Settings:
         engine: Container engine for images of one's own: empty for Loopwright's own podman, else
             Docker's socket; `podman`, `docker`, `none`, or an address such as
             `unix:///var/run/docker.sock`.
+        gateway_workers: Processes that share the public port.
         warm: Whether a warm interpreter is kept.
     """
 
@@ -47,6 +48,7 @@ class Settings:
     spot_mean_s: float = 0.0
     engine: str = ""
     warm: bool = True
+    gateway_workers: int = 1
 
     @property
     def database_url(self) -> str:
