@@ -8,6 +8,7 @@ command -v git >/dev/null || missing+=(git)
 command -v podman >/dev/null || missing+=(podman runc netavark aardvark-dns iptables uidmap)
 command -v docker-registry >/dev/null || missing+=(docker-registry)
 command -v docker >/dev/null || missing+=(docker.io)
+command -v mpirun >/dev/null || missing+=(openmpi-bin)
 # Pages are tested in a real browser.
 command -v chromium >/dev/null || missing+=(chromium)
 # The types of the pages' scripts; see tests/portal/test_types.py.

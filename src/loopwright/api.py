@@ -6,6 +6,7 @@ bodies are streamed.
 """
 
 import asyncio
+import errno
 import gzip
 import logging
 import time
@@ -45,6 +46,7 @@ from loopwright.wire.validate import unknown_members, validate
 
 LOG = logging.getLogger(__name__)
 BODY_BYTES_MAX: Final = 16 * 1024 * 1024
+FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -114,11 +116,9 @@ class Api:
             response = _error(model, operation, error, request_id, request)
             if self._face is not None and model is not None and model.service_name == S3:
                 response.headers |= await self._face.cors_headers(request)
-        except Exception:
+        except Exception as error:
             LOG.exception("request %s failed", request_id)
-            text = f"An internal error occurred; the server's log has request {request_id}."
-            failure = ApiError("InternalFailure", text, 500)
-            response = _error(model, operation, failure, request_id, request)
+            response = _error(model, operation, _failure(error, request_id), request_id, request)
         await _send(response, request, send)
 
     async def _operation(self, operation: OperationModel, request: Request) -> Response:
@@ -248,6 +248,18 @@ def _refuse_unknown(operation: OperationModel, body: bytes) -> None:
             f"{operation.name} has no member {', '.join(found[:5])} in this version of the API; "
             "leave it out."
         )
+
+
+def _failure(error: Exception, request_id: str) -> ApiError:
+    """What a caller is told of a fault of ours."""
+    if getattr(error, "errno", 0) in FULL or "disk is full" in str(error):
+        text = (
+            "The disk of Loopwright's home is full, so nothing can be stored; make room there, and "
+            "send the request again."
+        )
+        return ApiError("ServiceUnavailable", text, 503)
+    text = f"An internal error occurred; the server's log has request {request_id}."
+    return ApiError("InternalFailure", text, 500)
 
 
 def _error(

@@ -115,6 +115,9 @@ def _add_serve(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="let task pages load from there, such as https://cdn.example.org; repeatable",
     )
+    serve.add_argument(
+        "--gateway-workers", type=int, default=1, help="processes that share the public port"
+    )
     serve.add_argument("--cold", action="store_true", help="keep no warm interpreter")
 
 
@@ -133,6 +136,10 @@ def run_serve(arguments: argparse.Namespace) -> int:
         raise commands.CommandError(f"--port is {arguments.port}; it must be 0 to 65535.")
     if arguments.time_scale <= 0:
         raise commands.CommandError(f"--time-scale is {arguments.time_scale}; it must be above 0.")
+    if not 1 <= arguments.gateway_workers <= 64:
+        raise commands.CommandError(
+            f"--gateway-workers is {arguments.gateway_workers}; it must be 1 to 64."
+        )
     seed, mean_s = _schedule(arguments.spot_interruptions)
     settings = Settings(
         home=arguments.home,
@@ -151,6 +158,7 @@ def run_serve(arguments: argparse.Namespace) -> int:
         engine=arguments.engine,
         warm=not arguments.cold,
         page_sources=_sources(arguments.page_source),
+        gateway_workers=arguments.gateway_workers,
     )
     return commands.serve(settings)
 

@@ -29,6 +29,7 @@ class Settings:
         engine: Container engine for images of one's own: empty for Loopwright's own podman, else
             Docker's socket; `podman`, `docker`, `none`, or an address such as
             `unix:///var/run/docker.sock`.
+        gateway_workers: Processes that share the public port.
         warm: Whether a warm interpreter is kept.
         page_sources: Addresses from which pages of people's tasks may load scripts, styles and
             pictures, such as `https://cdn.example.org`; without any they reach nothing but us.
@@ -50,6 +51,7 @@ class Settings:
     engine: str = ""
     warm: bool = True
     page_sources: tuple[str, ...] = ()
+    gateway_workers: int = 1
 
     @property
     def database_url(self) -> str:

@@ -38,6 +38,7 @@ from loopwright.client import variables
 from loopwright.compute.backends import Backends
 from loopwright.compute.checkpoints import CheckpointSync, Watched
 from loopwright.compute.collect import collector
+from loopwright.compute.disk import DiskGuard
 from loopwright.compute.folder import unit_folder, write_durably
 from loopwright.compute.points import metric_points
 from loopwright.compute.process import ProcessBackend
@@ -214,6 +215,7 @@ class ControlPlane:
             take_reviews(self.kinds, self.clock.now),
         )
         self._journal = JournalTaker(home, self.database, self.objects, takes)
+        self._disk = DiskGuard(home)
         self._online = OnlineRounds(self.database, self.store, self.clock)
         self._stopping = threading.Event()
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="call")
@@ -317,6 +319,7 @@ class ControlPlane:
         """Observe, plan, publish, again and again; a fault of one round is no fault of the next."""
         while not self._stopping.is_set():
             try:
+                self._disk.look()
                 self.step()
                 wait_s = self._pace()
             except Exception:

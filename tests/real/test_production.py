@@ -275,7 +275,8 @@ def test_a_shadow_test_runs_and_its_shadow_is_promoted(models: Server) -> None:
         lambda: own.describe_shadow_comparison(EndpointName="trial")["Comparisons"] or None,
         "comparisons",
     )
-    listed = sagemaker.list_inference_experiments(StatusEquals="Running")["InferenceExperiments"]
+    listed = sagemaker.list_inference_experiments(StatusEquals="Running", Type="ShadowMode")
+    listed = listed["InferenceExperiments"]
     assert [item["Name"] for item in listed] == ["shadow-test"]
     with pytest.raises(ClientError, match="No production variant would be left"):
         sagemaker.stop_inference_experiment(

@@ -29,6 +29,7 @@ class Model:
         self.path = path
         self.name = name
         self.requests = 0
+        self.seen: list[bytes] = []
         self.dies_after_request = False
         self._writers: set[Any] = set()
         self._ready = threading.Event()
@@ -54,6 +55,7 @@ class Model:
                 head = await reader.readuntil(b"\r\n\r\n")
             except (asyncio.IncompleteReadError, ConnectionError):
                 break
+            self.seen.append(head)
             headers = dict(
                 line.lower().split(": ", 1) for line in head.decode().split("\r\n")[1:] if line
             )

@@ -1,6 +1,7 @@
 """ps, describe, logs, stop, invoke: what runs, through the same API that clients use."""
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -95,8 +96,7 @@ def ps(arguments: argparse.Namespace) -> int:
 
 def _processes(home: Path, state: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield {"what": "control plane", "pid": state["pid"], "detail": state["url"]}
-    gateway = home / "run" / "gateway.json"
-    if gateway.exists():
+    for gateway in sorted((home / "run").glob("gateway*.json")):
         found = orjson.loads(gateway.read_bytes())
         detail = f"{found['host']}:{found['port']}"
         yield {"what": "gateway", "pid": found["pid"], "detail": detail}
@@ -228,10 +228,10 @@ def stop(arguments: argparse.Namespace) -> int:
         return 0
     home = arguments.home
     ended = 0
-    for name, words in (("control.json", "loopwright"), ("gateway.json", "router.gateway")):
-        path = home / "run" / name
-        if path.exists():
-            ended += _end(int(orjson.loads(path.read_bytes())["pid"]), words)
+    for names, words in (("control.json", "loopwright"), ("gateway*.json", "router.gateway")):
+        for path in sorted((home / "run").glob(names)):
+            with contextlib.suppress(FileNotFoundError):
+                ended += _end(int(orjson.loads(path.read_bytes())["pid"]), words)
             path.unlink(missing_ok=True)
     ended += _end_units(home)
     ended += _end_daemons(home)

@@ -236,7 +236,17 @@ def collect_checkpoints(home: Path, target: Target, job: Watched) -> bool:
 
     Repeatable. Of units that did not end well only what was moved into place, or was published
     before, counts.
+
+    Raises:
+        NotADirectoryError: a unit put something else in the place of its checkpoint folder.
     """
+    for unit_id in job.units:
+        root = unit_folder(home, unit_id).base / job.folder
+        if os.path.lexists(root) and not _own_folder(root.parents[job.folder.count("/")], root):
+            raise NotADirectoryError(
+                f"CheckpointConfig.LocalPath: /opt/ml/{job.folder} is a file or a link where the "
+                "job ended; it must stay the folder that it was at the start"
+            )
     groups = scan(home, job)
     ends = [unit_folder(home, unit_id).read("exit.json") or {} for unit_id in job.units]
     clean = all(end.get("exit_code") == 0 for end in ends)
@@ -288,7 +298,8 @@ def _publish(
     files = {path: found for group in ready.values() for path, found in group.files.items()}
     gone = sorted(before - set(files))
     try:
-        copies = frozen(files, stack := contextlib.ExitStack())
+        bases = tuple(os.path.realpath(unit_folder(home, one).base) + "/" for one in job.units)
+        copies = frozen(files, bases, stack := contextlib.ExitStack())
     except FileNotFoundError:
         return
     with stack:
@@ -318,19 +329,26 @@ def _unchanged(path: Path, stamp: Stamp) -> bool:
         return False
 
 
-def frozen(files: Mapping[str, tuple[Path, Stamp]], stack: contextlib.ExitStack) -> dict[str, Path]:
+def frozen(
+    files: Mapping[str, tuple[Path, Stamp]], bases: tuple[str, ...], stack: contextlib.ExitStack
+) -> dict[str, Path]:
     """Where to read the files as they are now, by path, until the stack is closed.
 
     A file that was moved into place is held open, so that a rename over its name does not matter.
     One that was written in place may be written again while it is read, so it is copied.
 
+    Args:
+        bases: The folders of the units, each with a slash at its end.
+
     Raises:
-        FileNotFoundError: one vanished.
+        FileNotFoundError: one vanished, or a link leads out of its unit's folder.
     """
     found = {}
     for path, (source, stamp) in files.items():
         handle = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         stack.callback(os.close, handle)
+        if not os.readlink(f"/proc/self/fd/{handle}").startswith(bases):
+            raise FileNotFoundError(source)
         found[path] = Path(f"/proc/self/fd/{handle}")
         if not stamp.moved:
             copied = os.memfd_create("checkpoint") if stamp.size < COPY_BYTES_MAX else _scratch()
@@ -350,8 +368,9 @@ def scan(home: Path, job: Watched) -> dict[str, Group]:
     """The groups of a job's checkpoint folders; of several hosts' same file the first host's."""
     groups: dict[str, Group] = {}
     for unit_id in job.units:
-        root = unit_folder(home, unit_id).base / job.folder
-        if root.is_symlink() or not root.is_dir():
+        base = unit_folder(home, unit_id).base
+        root = base / job.folder
+        if not _own_folder(base, root):
             continue
         for path in regular_files(root):
             name = str(path.relative_to(root))
@@ -362,6 +381,13 @@ def scan(home: Path, job: Watched) -> dict[str, Group]:
                 if top:
                     group.moved_ns = max(group.moved_ns, _moved_ns(root / top))
     return {name: group for name, group in groups.items() if group.files}
+
+
+def _own_folder(base: Path, folder: Path) -> bool:
+    """Whether it is a folder, and no link leads there from the unit's base."""
+    way = [folder, *folder.parents]
+    linked = any(path.is_symlink() for path in way[: way.index(base)])
+    return not linked and folder.is_dir()
 
 
 def regular_files(folder: Path) -> Iterator[Path]:

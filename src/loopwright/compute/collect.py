@@ -56,9 +56,11 @@ def _upload(target: Target, scratch: Path, folder: Path, item: Mapping[str, Any]
         raise FileNotFoundError(f"the bucket {bucket!r} of {item['uri']} does not exist")
     if item["mode"] == "archive":
         packed = scratch / f"{item['name']}.tar.gz"
-        pack(folder, packed)
-        target.put_file(bucket, key, packed)
-        packed.unlink()
+        try:
+            pack(folder, packed)
+            target.put_file(bucket, key, packed)
+        finally:
+            packed.unlink(missing_ok=True)
         return True
     uploaded = False
     for path in _regular_files(folder):

@@ -15,12 +15,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import orjson
 
 from loopwright.compute import sandbox
+from loopwright.compute.disk import write_end
 from loopwright.compute.folder import UnitFolder
 from loopwright.compute.job import run_job
 from loopwright.compute.limits import MemoryLimit
@@ -33,6 +35,8 @@ STEP: Final = re.compile(
 """How logs name the step of a report: `epoch 3`, `Step: 3`, or XGBoost's `[3]`."""
 POLL_S: Final = 0.1
 LINE_BYTES_MAX: Final = 256 * 1024
+LAST_LINES: Final = 8
+LAST_CHARS_MAX: Final = 400
 DRAIN_S: Final = 2.0
 DRIVER_SPARE_S: Final = 30.0
 
@@ -57,7 +61,7 @@ def main(path: Path) -> None:
     os.close(started)
     program = folder.read("program.json") or {}
     end = Shim(folder, program).run()
-    folder.write("exit.json", end)
+    write_end(folder, end)
 
 
 class Shim:
@@ -72,8 +76,11 @@ class Shim:
         self._objective = (program.get("objective") or {}).get("metric")
         self._limit: MemoryLimit | None = None
         self._stop_at: float | None = None
+        self._why = ""
         self._container = bool(program.get("container"))
         self._pending = b""
+        self._last: deque[str] = deque(maxlen=LAST_LINES)
+        self._lost = False
         log = Path(program["log_path"])
         log.parent.mkdir(parents=True, exist_ok=True)
         self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
@@ -115,7 +122,11 @@ class Shim:
             self._limit.remove()
         if self._container:
             end |= self._container_end()
-        if self._stop_at is not None:
+        if self._lost:
+            end["last"] = "\n".join(line[:LAST_CHARS_MAX] for line in self._last)
+        if self._why:
+            end["why"] = self._why
+        elif self._stop_at is not None:
             end["stopped"] = True
         return end
 
@@ -189,6 +200,7 @@ class Shim:
                 # The driver keeps to the grace itself; the shim only ends one that does not.
                 spare_s = DRIVER_SPARE_S if self._container else 0.0
                 self._stop_at = time.monotonic() + float(request["grace_s"]) + spare_s
+                self._why = str(request.get("why", ""))
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(child, signal.SIGTERM)
         elif time.monotonic() > self._stop_at:
@@ -208,7 +220,8 @@ class Shim:
         shown = [line.decode("utf-8", "replace") for line in lines if line]
         if shown:
             stamped = "".join(f"{now_ms}\t{line[:LINE_BYTES_MAX]}\n" for line in shown)
-            os.write(self._log, stamped.encode())
+            self._append(self._log, stamped.encode())
+            self._last.extend(shown)
         for line in shown:
             self._match(line, now_ms)
 
@@ -224,7 +237,15 @@ class Shim:
             point: list[Any] = [name, value, now_ms / 1000]
             if name == self._objective and (step := STEP.search(line)):
                 point.append(int(step[1] or step[2]))
-            os.write(self._metrics, orjson.dumps(point) + b"\n")
+            self._append(self._metrics, orjson.dumps(point) + b"\n")
+
+    def _append(self, file: int, content: bytes) -> None:
+        """Write lines; on a full disk they are lost, which must not end the unit."""
+        try:
+            written = os.write(file, content)
+        except OSError:
+            written = 0
+        self._lost = self._lost or written < len(content)
 
 
 if __name__ == "__main__":

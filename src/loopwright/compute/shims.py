@@ -237,11 +237,11 @@ class ShimBackend(ABC):
     def _over(self, folder: UnitFolder, end: Mapping[str, Any], program: Program) -> Observation:
         started = folder.read("started") or {}
         code = end.get("exit_code")
-        message = end.get("staging", "")
+        message = end.get("staging") or end.get("why", "")
         if not message and end.get("out_of_memory"):
             message = "OutOfMemory: the unit used more memory than its instance type has"
         if not message and code != 0:
-            message = failure_text(folder)
+            message = failure_text(folder, end.get("last", ""))
         return Observation(
             "lost" if end.get("lost") else "exited",
             exit_code=code if code is not None or end.get("lost") else 1,
@@ -298,15 +298,23 @@ def _connected(home: Path, address: str) -> socket.socket:
     return connection
 
 
-def failure_text(folder: UnitFolder) -> str:
-    """What the unit wrote to `output/failure`, else the last lines of its log."""
+def failure_text(folder: UnitFolder, last: str = "") -> str:
+    """What the unit wrote to `output/failure`, else its last lines.
+
+    Args:
+        last: These, where they could not be written to the log.
+    """
     path = folder.base / "output" / "failure"
     try:
         if path.is_file() and not path.is_symlink():
             with path.open("rb") as stream:
-                return stream.read(4096).decode("utf-8", "replace").strip()
+                told = stream.read(4096).decode("utf-8", "replace").strip()
+            if told:
+                return told
     except OSError:
         LOG.warning("%s could not be read", path)
+    if last:
+        return last
     program = folder.read("program.json") or {}
     try:
         with open(program["log_path"], "rb") as stream:

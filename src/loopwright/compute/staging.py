@@ -18,6 +18,7 @@ from loopwright.runtime.archives import ArchiveError, unpack
 from loopwright.wire.errors import ApiError
 
 LINK_BYTES_MIN: Final = 4 * 1024 * 1024
+NAME_BYTES_MAX: Final = 255
 
 
 class Source(Protocol):
@@ -58,10 +59,19 @@ def stage(source: Source, program: Mapping[str, Any], base: Path) -> None:
                 continue
             KINDS[item["type"]](source, item, _below(base, item["path"]))
         except (ApiError, ArchiveError, OSError, ValueError) as error:
-            reason = error.message if isinstance(error, ApiError) else str(error)
             raise StagingError(
-                f"ClientError: Data download failed: {item['uri']}: {reason}"
+                f"ClientError: Data download failed: {item['uri']}: {_why(error, base)}"
             ) from error
+
+
+def _why(error: Exception, base: Path) -> str:
+    """The reason in words that know nothing of where this machine keeps its units."""
+    if isinstance(error, ApiError):
+        return error.message
+    if isinstance(error, OSError) and error.strerror:
+        where = str(error.filename or "").removeprefix(f"{base}/")
+        return f"{error.strerror}: {where}" if where else error.strerror
+    return str(error)
 
 
 def _any(source: Source, uri: str) -> bool:
@@ -98,15 +108,55 @@ def relative_name(prefix: str, key: str) -> str:
     return key[len(prefix.rpartition("/")[0]) :].lstrip("/")
 
 
+def check_names(bucket: str, keys: Mapping[str, str]) -> None:
+    """Refuse objects that cannot lie side by side as files.
+
+    Args:
+        keys: By its path in the folder the key of each object.
+
+    Raises:
+        ValueError: naming the object, and why.
+    """
+    for name, key in keys.items():
+        parts = name.split("/")
+        if set(parts) & {"", ".", ".."}:
+            raise ValueError(
+                f"the name {name!r} of s3://{bucket}/{key} has an empty part, '.' or '..', which "
+                "no file can have; rename the object"
+            )
+        if max(len(part.encode()) for part in parts) > NAME_BYTES_MAX or "\0" in name:
+            raise ValueError(
+                f"the name of s3://{bucket}/{key} has a part over {NAME_BYTES_MAX} bytes, or a "
+                "null byte, which no file can have; rename the object"
+            )
+        above = next((a for n in range(1, len(parts)) if (a := "/".join(parts[:n])) in keys), None)
+        if above is not None:
+            raise ValueError(
+                f"s3://{bucket}/{keys[above]} would be the file {above!r}, and s3://{bucket}/{key} "
+                "lies in a folder of that name; delete or rename one of them"
+            )
+
+
 def _prefix(source: Source, item: Mapping[str, Any], target: Path) -> None:
     bucket, prefix = split_uri(item["uri"])
     found = [entry for entry in source.list(bucket, prefix) if not entry.key.endswith("/")]
     if not found:
+        if item.get("optional"):
+            return  # Nothing but markers of folders.
         raise ValueError("no S3 objects found under this prefix")
     target.mkdir(parents=True, exist_ok=True)
+    keys: dict[str, str] = {}
     for entry in _sharded(found, item):
         name = relative_name(prefix, entry.key)
-        _place(source, bucket, entry.key, _below(target, name), item)
+        if name in keys:
+            raise ValueError(
+                f"s3://{bucket}/{keys[name]} and s3://{bucket}/{entry.key} would be the same file "
+                f"{name!r}; delete or rename one of them"
+            )
+        keys[name] = entry.key
+    check_names(bucket, keys)
+    for name, key in keys.items():
+        _place(source, bucket, key, _below(target, name), item)
 
 
 def _manifest(source: Source, item: Mapping[str, Any], target: Path) -> None:

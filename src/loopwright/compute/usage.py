@@ -5,6 +5,7 @@ samples into CloudWatch. Names and units are SageMaker's: percentages, where 100
 all of the instance's memory, or the disk.
 """
 
+import contextlib
 import os
 import resource
 import shutil
@@ -85,7 +86,8 @@ class Usage:
         self._sampled = True
         at = time.time()
         lines = b"".join(orjson.dumps([name, value, at]) + b"\n" for name, value in sample.items())
-        os.write(self._file, lines)
+        with contextlib.suppress(OSError):  # A full disk; a missing sample must not end the unit.
+            os.write(self._file, lines)
 
     def _disk(self) -> float:
         found = os.statvfs(self._folder.path)

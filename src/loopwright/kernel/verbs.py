@@ -158,7 +158,10 @@ def _describe(
 def _list(
     context: Context, kind: Kind, model: OperationModel, params: dict[str, Any]
 ) -> dict[str, Any]:
-    unknown = set(params) - KNOWN_FILTERS
+    # A filter that can only name one value leaves nothing out: all have it.
+    shape = model.input_shape
+    only = {name for name in params if len(getattr(shape.members[name], "enum", None) or ()) == 1}
+    unknown = set(params) - KNOWN_FILTERS - only
     if unknown:
         names = ", ".join(sorted(unknown))
         raise validation(f"{model.name} does not support the filter {names} here; leave it out.")

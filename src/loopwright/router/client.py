@@ -66,6 +66,8 @@ class Client(asyncio.Protocol):
         self._passed: bool | None = None
         self._last = False
         self._deaf = False
+        # Whether the client has sent all while a request of its was passed on.
+        self._ended = False
         self._begin()
 
     def _begin(self) -> None:
@@ -74,6 +76,8 @@ class Client(asyncio.Protocol):
         self._head_bytes = 0
         self._body: list[bytes] = []
         self._body_bytes = 0
+        # Bytes of the body that are missing; None: not known, or within the head.
+        self._left: int | None = None
 
     # The connection
 
@@ -115,6 +119,7 @@ class Client(asyncio.Protocol):
     def eof_received(self) -> bool:
         # A client that ends within its body is gone; one that has sent all may half-close.
         if self._passing is not None:
+            self._ended = True
             return self._passing.request_done
         self._last = True
         return bool(self._queue)
@@ -128,17 +133,32 @@ class Client(asyncio.Protocol):
             data = self._plainly(data)
         if not data:
             return
-        if self._passing is not None and self._passing.request_done:
-            self._held += data  # A pipelined request waits until the passed one is answered.
-            if len(self._held) > HEAD_BYTES_MAX:
-                self.pause()
-            return
         try:
-            self._parser.feed_data(data)
+            self._parse(data)
         except httptools.HttpParserUpgrade:
             self._refuse(ApiError("ValidationError", "Upgrade is not served here.", 400))
         except httptools.HttpParserError as error:
             self._refuse(ApiError("BadRequest", f"The request is no HTTP/1.1: {error}.", 400))
+
+    def _parse(self, data: bytes) -> None:
+        """Let the parser have the data, but nothing behind a request that is passed on.
+
+        That has to wait for the answer, and the parser itself does not stop between requests. A
+        request ends with a line, or with the last byte of a body whose length is known.
+        """
+        start = 0
+        while start < len(data) and not self._deaf:
+            if self._passing is not None and self._passing.request_done:
+                self._held += data[start:]
+                if len(self._held) > HEAD_BYTES_MAX:
+                    self.pause()
+                return
+            end = data.find(b"\n", start) + 1 if self._left is None else start + self._left
+            piece = data[start:end] if 0 < end < len(data) else data[start:]
+            if self._left is not None:
+                self._left -= len(piece)
+            start += len(piece)
+            self._parser.feed_data(piece)
 
     # Plain invocations
 
@@ -211,12 +231,13 @@ class Client(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         if self._deaf or self._last:
             return
+        length = self._headers.get("content-length", "")
+        self._left = int(length) or None if length.isdecimal() else None
         method = self._parser.get_method().decode()
         path = self._url.partition(b"?")[0]
         self._expect(BODY_TIMEOUT_S)
         if method == "POST" and path.startswith(b"/endpoints/") and path.endswith(INVOCATIONS):
-            length = self._headers.get("content-length", "0")
-            if length.isdigit() and int(length) > BODY_BYTES_MAX:
+            if length.isdecimal() and int(length) > BODY_BYTES_MAX:
                 self._refuse(_too_large(int(length)))
             elif self._headers.get("expect", "").lower() == "100-continue":
                 self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -321,6 +342,9 @@ class Client(asyncio.Protocol):
         if self._held:
             held, self._held = self._held, b""
             self.data_received(held)
+        if self._ended and self._passing is None:
+            self._last = True
+            self.close()
 
     def _refuse(self, error: ApiError) -> None:
         """Answer with an error and close: what follows on the connection cannot be trusted."""

@@ -1,7 +1,8 @@
 """The gateway process: the public port, invocations answered here, all else passed on.
 
-Run as `python -m loopwright.router.gateway HOME HOST PORT ACCOUNT`. It reads routes and keys from
-files, so it serves while the control plane is away. Requests for the control plane wait a few
+Run as `python -m loopwright.router.gateway HOME HOST PORT ACCOUNT [NUMBER WORKERS]`: one of several
+workers on one port, who know of each other only what they have counted. It reads routes and keys
+from files, so it serves while the control plane is away. Requests for the control plane wait a few
 seconds for its return before they are refused.
 """
 
@@ -11,6 +12,7 @@ import ctypes
 import gc
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -40,12 +42,13 @@ KEPT_BYTES: Final = 33_554_432
 class Gateway:
     """The process: listens, keeps routes and keys fresh, drains on SIGTERM."""
 
-    def __init__(self, home: Path, account: str) -> None:
+    def __init__(self, home: Path, account: str, number: int = 0, workers: int = 1) -> None:
         self.home = home
+        self._number = number
         self.loop = asyncio.get_running_loop()
         self.control = "run/control.sock"
         self._keys = KeyFile(home / "keys.json")
-        self.tallies = Tallies(home / "run")
+        self.tallies = Tallies(home / "run", number, workers)
         self.routes = Routes(home / "routes", self.tallies)
         self.pool = Pool(self.loop)
         self._journal = Journal(home, self.loop)
@@ -61,13 +64,16 @@ class Gateway:
             self.loop.add_signal_handler(number, stopping.set)
         self.refresh()
         server = await self.loop.create_server(
-            lambda: Client(self.door), host, port, backlog=1024, reuse_address=True
-        )
+            lambda: Client(self.door), host, port, backlog=1024, reuse_address=True,
+            reuse_port=hasattr(socket, "SO_REUSEPORT"),
+        )  # fmt: skip
         actual = server.sockets[0].getsockname()[1]
-        state = {"pid": os.getpid(), "host": host, "port": actual, "python": sys.executable}
-        temporary = self.home / "run" / ".gateway.json"
+        state = {"pid": os.getpid(), "host": host, "port": actual}
+        state |= {"number": self._number, "python": sys.executable}
+        name = "gateway.json" if self._number == 0 else f"gateway-{self._number}.json"
+        temporary = self.home / "run" / f".{name}"
         temporary.write_bytes(orjson.dumps(state))
-        temporary.rename(self.home / "run" / "gateway.json")
+        temporary.rename(self.home / "run" / name)
         while not stopping.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), REFRESH_S)
@@ -85,7 +91,7 @@ class Gateway:
             await asyncio.sleep(0.05)
         self._journal.flush()
         self._flush(last=True)
-        (self.home / "run" / "gateway.json").unlink(missing_ok=True)
+        (self.home / "run" / name).unlink(missing_ok=True)
 
     def _flush(self, last: bool = False) -> None:
         """Write down what was counted; a full disk must not end the gateway."""
@@ -121,8 +127,10 @@ class Gateway:
         sys.stderr.flush()
 
 
-async def _main(home: Path, host: str, port: int, account: str) -> None:
-    await Gateway(home, account).run(host, port)
+async def _main(home: Path, argv: list[str]) -> None:
+    host, port, account, *workers = argv
+    number, count = (int(word) for word in workers or ("0", "1"))
+    await Gateway(home, account, number, count).run(host, int(port))
 
 
 def keep_memory() -> None:
@@ -142,7 +150,7 @@ def main(argv: list[str]) -> None:
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     keep_memory()
-    uvloop.run(_main(home, argv[1], int(argv[2]), argv[3]))
+    uvloop.run(_main(home, argv[1:]))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from loopwright.router.routes import Route, Routes
-from loopwright.router.tallies import BUCKETS, MICROSECONDS, Key, Tallies, Tally
+from loopwright.router.tallies import BUCKETS, MICROSECONDS, Counted, Key, Tallies
 
 PATH: Final = b"/metrics"
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -37,12 +37,12 @@ def allowed(authorization: str, keys: Mapping[str, str]) -> bool:
 
 
 def page(tallies: Tallies, routes: Routes) -> str:
-    """All counts since the gateway began, and the instances that answer now."""
+    """All counts of all workers since the gateway began, and the instances that answer now."""
     held = tallies.all()
     lines: list[str] = []
     for name, text, index in COUNTERS:
         lines += [f"# HELP {name} {text}", f"# TYPE {name} counter"]
-        lines += [f"{name}{_labels(key)} {tally.ever_now()[index]:g}" for key, tally in held]
+        lines += [f"{name}{_labels(key)} {tally.ever[index]:.15g}" for key, tally in held]
     lines += [f"# HELP {LATENCY} Time at the model server.", f"# TYPE {LATENCY} histogram"]
     for key, tally in held:
         lines += _histogram(key, tally)
@@ -53,7 +53,7 @@ def page(tallies: Tallies, routes: Routes) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _histogram(key: Key, tally: Tally) -> Iterator[str]:
+def _histogram(key: Key, tally: Counted) -> Iterator[str]:
     seen = 0
     for index in range(BUCKETS - 1):
         seen += tally.buckets[index]
@@ -61,7 +61,7 @@ def _histogram(key: Key, tally: Tally) -> Iterator[str]:
         yield f"{LATENCY}_bucket{_labels(key, le=f'{le:g}')} {seen}"
     total = sum(tally.buckets)
     yield f"{LATENCY}_bucket{_labels(key, le='+Inf')} {total}"
-    yield f"{LATENCY}_sum{_labels(key)} {tally.ever_now()[3]:.9g}"
+    yield f"{LATENCY}_sum{_labels(key)} {tally.ever[3]:.9g}"
     yield f"{LATENCY}_count{_labels(key)} {total}"
 
 

@@ -3,19 +3,40 @@
 One file a gateway process, only ever appended to: `[region, endpoint, configuration, variant,
 instances, at, {metric: [count, sum, minimum, maximum]}]` a line. What was counted since the last
 line is lost with a killed gateway, at most a second's.
+
+Where a gateway has several workers, each also writes what it has counted for ever, so that any of
+them can tell of all; one that was killed is followed by one that goes on with its counts.
 """
 
 import os
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 
 FLUSH_S: Final = 1.0
 MICROSECONDS: Final = 1e6
 BUCKETS: Final = 28
+COUNTS: Final = "counts-{}.json"
 Key = tuple[str, str, str, str]
+
+
+class Counted(NamedTuple):
+    """Of one variant for ever: invocations, 4XX, 5XX and seconds; latencies by power of two."""
+
+    ever: list[float]
+    buckets: list[int]
+
+    def plus(self, ever: list[float], buckets: list[int]) -> "Counted":
+        """Both together."""
+        return Counted(
+            [one + other for one, other in zip(self.ever, ever, strict=True)],
+            [one + other for one, other in zip(self.buckets, buckets, strict=True)],
+        )
+
+
+NOTHING: Final = Counted([0.0] * 4, [0] * BUCKETS)
 
 
 class Tally:
@@ -124,12 +145,23 @@ class Tally:
 
 
 class Tallies:
-    """All tallies of a gateway, and their file."""
+    """All tallies of a gateway's worker, and their files.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: Where the files are.
+        number, workers: Which of how many workers.
+    """
+
+    def __init__(self, folder: Path, number: int = 0, workers: int = 1) -> None:
         self._path = folder / f"invocations-{os.getpid()}.jsonl"
+        self._folder = folder
+        self._number = number
+        self._workers = workers
         self._tallies: dict[Key, Tally] = {}
         self._at = 0.0
+        self._written = b""
+        # Of the workers that had this number before.
+        self._before = self._read(number) if workers > 1 else {}
 
     def of(self, key: Key, instances: int) -> Tally:
         """The tally of region, endpoint, configuration and variant."""
@@ -137,16 +169,46 @@ class Tallies:
         tally.instances = max(1, instances)
         return tally
 
-    def all(self) -> list[tuple[Key, Tally]]:
-        """All tallies in the order of their keys."""
-        return sorted(self._tallies.items())
+    def all(self) -> list[tuple[Key, Counted]]:
+        """What all workers have counted, in the order of the keys."""
+        found = self._own()
+        for number in range(self._workers):
+            if number != self._number:
+                for key, counted in self._read(number).items():
+                    found[key] = found.get(key, NOTHING).plus(*counted)
+        return sorted(found.items())
+
+    def _own(self) -> dict[Key, Counted]:
+        found = dict(self._before)
+        for key, tally in self._tallies.items():
+            found[key] = found.get(key, NOTHING).plus(tally.ever_now(), tally.buckets)
+        return found
+
+    def _read(self, number: int) -> dict[Key, Counted]:
+        try:
+            rows = orjson.loads((self._folder / COUNTS.format(number)).read_bytes())
+        except FileNotFoundError:
+            return {}
+        return {tuple(key): Counted(ever, buckets) for key, ever, buckets in rows}
+
+    def _share(self) -> None:
+        """Let the other workers know."""
+        content = orjson.dumps([[key, *counted] for key, counted in self._own().items()])
+        if content != self._written:
+            path = self._folder / COUNTS.format(self._number)
+            temporary = path.with_suffix(".new")
+            temporary.write_bytes(content)
+            temporary.rename(path)
+            self._written = content
 
     def flush(self, at_once: bool = False) -> None:
-        """Write what was counted, if a second has passed or it must be now.
+        """Write what was counted: for the others now, for the control plane once a second.
 
         Raises:
             OSError: the disk is full; what was counted is kept.
         """
+        if self._workers > 1:
+            self._share()
         now = time.time()
         if now - self._at < FLUSH_S and not at_once:
             return

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from loopwright.runtime import environment as environments
+from loopwright.runtime import program, rank
 from loopwright.runtime.environment import Environment
 from loopwright.runtime.failure import UnitFailure
 
@@ -30,7 +31,8 @@ REFUSED: Final = {
     "sagemaker_multi_worker_mirrored_strategy_enabled": "TensorFlow's mirrored strategy",
 }
 COMPAT: Final = Path(__file__).parent / "compat"
-JOIN_S: Final = 300
+RANK: Final = "loopwright.runtime.rank"
+REASON_BYTES_MAX: Final = 4096
 PORT_DEFAULT: Final = "7777"
 
 
@@ -63,6 +65,25 @@ def variables(environment: Environment) -> dict[str, str]:
     }
 
 
+def run(command: list[str], environment: Environment, folder: Path) -> int:
+    """Run the ranks of this host to their end, from the folder of the script.
+
+    Raises:
+        UnitFailure: one failed; the reason is that of the first one where it could tell it.
+    """
+    told = environment.tree.base / ".loopwright" / "rank-failure"
+    os.environ[rank.HOST_FILE] = str(told)
+    try:
+        return program.run_command(command, folder)
+    except UnitFailure as ended:
+        try:
+            with told.open(encoding="utf-8", errors="replace") as stream:
+                reason = stream.read(REASON_BYTES_MAX)
+        except OSError:
+            reason = ""
+        raise UnitFailure(reason or ended.reason, ended.exit_code) from None
+
+
 def _torchrun(environment: Environment, parameters: Mapping[str, Any]) -> list[str]:
     """torchrun over all hosts; as many processes a host as there are GPUs, or as asked for."""
     hosts = environment.hosts
@@ -78,7 +99,9 @@ def _torchrun(environment: Environment, parameters: Mapping[str, Any]) -> list[s
         f"--node_rank={hosts.index(environment.host)}",
         f"--master_addr={hosts[0]}",
         f"--master_port={port}",
-        f"--rdzv_conf=timeout={JOIN_S}",
+        f"--rdzv_conf=timeout={os.environ.get(rank.JOIN, rank.JOIN_S)}",
+        "--module",
+        RANK,
     ]
 
 
@@ -98,4 +121,4 @@ def _mpirun(environment: Environment, parameters: Mapping[str, Any]) -> list[str
     count = int(parameters.get(PER_HOST) or environments.gpu_count() or 1)
     more = str(parameters.get("sagemaker_mpi_custom_mpi_options") or "").split()
     root = ["--allow-run-as-root"] if os.getuid() == 0 else []
-    return [mpirun, *root, "--oversubscribe", "-np", str(count), *more, sys.executable]
+    return [mpirun, *root, "--oversubscribe", "-np", str(count), *more, sys.executable, "-m", RANK]

@@ -4,6 +4,7 @@
 process forked from a warm one; it therefore takes everything from its arguments and os.environ.
 """
 
+import contextlib
 import importlib
 import io
 import os
@@ -43,13 +44,19 @@ def main(argv: list[str]) -> int:
     try:
         return verb(argv[1:])
     except failure.UnitFailure as ended:
-        failure.write_reason(paths.tree().failure, ended.reason)
+        _write(ended.reason)
         return ended.exit_code
     except Exception as error:  # noqa: BLE001  # the last place where the reason can be written
         traceback.print_exc()
         reason = f"Framework Error: {type(error).__name__}: {error}"
-        failure.write_reason(paths.tree().failure, reason)
+        _write(reason)
         return 1
+
+
+def _write(reason: str) -> None:
+    """Write the reason down; where that cannot be, it is on stderr."""
+    with contextlib.suppress(OSError):
+        failure.write_reason(paths.tree().failure, reason)
 
 
 def _line_by_line() -> None:

@@ -41,7 +41,7 @@ def run(environment: Environment, entry: str) -> int:
     words = environments.arguments(environment.user_hyperparameters)
     if command is not None:
         os.environ.update(distributed.variables(environment))
-        return program.run_command([*command, entry, *words], folder)
+        return distributed.run([*command, entry, *words], environment, folder)
     if path.suffix == ".py":
         return program.run_python(path, words, shown_as=entry)
     if path.suffix == ".sh":

@@ -1,17 +1,36 @@
-"""torchrun, ending with the code of the rank that failed: `python -m loopwright.runtime.torchrun`.
+"""torchrun, ending as the rank did that failed: `python -m loopwright.runtime.torchrun`.
 
-torchrun itself ends with 1 whatever happened, so that a rank that was killed could not be told from
-one whose script raised.
+torchrun itself ends with 1 whatever happened, so that a killed rank could not be told from one
+whose script raised; and a host whose ranks have ended waits for the others, deaf to SIGTERM.
 """
 
+import contextlib
+import os
 import sys
-from typing import Any
+import threading
+import time
+from pathlib import Path
+from typing import Any, Final
 
+from torch.distributed import DistError
 from torch.distributed import run as _run
+from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent as _Agent
+from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+from loopwright.runtime.failure import command_failure
+from loopwright.runtime.rank import HOST_FILE, JOIN, JOIN_S
 
 # Its functions have no types, and torch may not be installed where types are checked.
 TORCHRUN: Any = _run
+AGENT: Any = _Agent
+ENDED: Final = "loopwright/ended/"
+"""Below it in the job's store: the hosts all of whose ranks have ended without an error."""
+OTHERS_S: Final = 30 * 86_400
+"""How long a host whose ranks have ended waits for the others: the job's own limit comes first."""
+NOTICED_S: Final = 1.0
+"""How long until the agent of another host has noticed the end of its ranks."""
+_agents: Final[list[Any]] = []
 
 
 def main(argv: list[str]) -> int:
@@ -22,15 +41,87 @@ def main(argv: list[str]) -> int:
     Returns:
         0, or the exit code of the first rank that failed; 128 + n when signal n killed it.
     """
+    _answer_signals()
+    arguments = TORCHRUN.parse_args(argv)
     try:
-        TORCHRUN.run(TORCHRUN.parse_args(argv))
+        TORCHRUN.run(arguments)
     except ChildFailedError as error:
-        first = min(error.failures.values(), key=lambda failure: failure.timestamp)
-        code = first.exitcode
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        sys.stderr.write(f"rank {first.local_rank} of this host {how}\n")
-        return 128 - code if code < 0 else code or 1
+        rank, first = min(error.failures.items(), key=lambda item: item[1].timestamp)
+        code = 128 - first.exitcode if first.exitcode < 0 else first.exitcode or 1
+        _tell(_reason(rank, first, code, int(arguments.nnodes)))
+        return code
+    except DistError as error:
+        told = f"the hosts of the job did not come together within {_join_s()} s: {error}"
+        sys.stderr.write(f"{told}\n")
+        _tell(command_failure("ExecuteUserScriptError", 1, told, argv[-1:]).reason)
+        return 1
+    except SignalException as signalled:
+        return 128 + int(signalled.sigval)
     return 0
+
+
+def _join_s() -> str:
+    return os.environ.get(JOIN, JOIN_S)
+
+
+def _answer_signals() -> None:
+    """Let a host whose ranks have ended wait in a thread: signals are answered in the main one."""
+    barrier = AGENT._exit_barrier
+
+    def wait_for_others(agent: Any) -> None:
+        agent._store.set(f"{ENDED}{agent.get_worker_group().group_rank}", "")
+        agent._exit_barrier_timeout = OTHERS_S
+        thread = threading.Thread(target=barrier, args=(agent,), daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(0.1)
+
+    rendezvous = AGENT._rendezvous
+
+    def meet(agent: Any, group: Any) -> None:
+        _agents[:] = [agent]
+        rendezvous(agent, group)
+
+    AGENT._exit_barrier = wait_for_others
+    AGENT._rendezvous = meet
+
+
+def _reason(rank: int, failure: Any, code: int, hosts: int) -> str:
+    """Why a rank failed, in its own words where it had some."""
+    where = f"rank {rank} on {os.environ.get('SM_CURRENT_HOST', 'this host')}"
+    how = f"was killed by signal {-failure.exitcode}" if failure.exitcode < 0 else (
+        f"ended with exit code {code}"
+    )  # fmt: skip
+    own = failure.error_file_data.get("message")
+    sys.stderr.write(f"{where} {how}\n")
+    if not isinstance(own, str) or "\n" not in own:
+        own = command_failure(
+            "ExecuteUserScriptError", code, f"{where} {how}", sys.argv[-1:]
+        ).reason
+    kind, _, rest = own.partition("\n")
+    gone = _ended(hosts)
+    if not gone:
+        return f"{kind}\nRank {rank}\n{rest}"
+    names = ", ".join(f"algo-{number + 1}" for number in gone)
+    return f"{kind}\nRank {rank}; the ranks of {names} had already ended, without an error\n{rest}"
+
+
+def _ended(hosts: int) -> list[int]:
+    """The hosts whose ranks have ended without an error, by number; one may just be about to."""
+    found: list[int] = []
+    deadline = time.monotonic() + NOTICED_S
+    # The store is gone with the first host.
+    with contextlib.suppress(RuntimeError, IndexError, AttributeError):
+        while hosts > 1 and not found and time.monotonic() < deadline:
+            time.sleep(0.1)
+            store = _agents[0]._store
+            found = [number for number in range(hosts) if store.check([f"{ENDED}{number}"])]
+    return found
+
+
+def _tell(reason: str) -> None:
+    with contextlib.suppress(OSError, KeyError):
+        Path(os.environ[HOST_FILE]).write_text(reason, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,9 @@ UNSUPPORTED: Final = {
     "ModelPackageConfig": "there is no model registry yet; register the artifact yourself",
 }
 
+RESERVED: Final = ("input", "code", "output", ".loopwright")
+"""Below /opt/ml: no place for checkpoints."""
+
 
 def check_training(spec: Mapping[str, Any], lookup: Lookup) -> None:
     """Refuse a training job that could not run as asked.
@@ -42,9 +45,25 @@ def check_training(spec: Mapping[str, Any], lookup: Lookup) -> None:
     checkpoints = spec.get("CheckpointConfig")
     if checkpoints:
         check_uri(checkpoints["S3Uri"], "CheckpointConfig.S3Uri")
-        path = checkpoints.get("LocalPath", "/opt/ml/checkpoints")
-        if not path.startswith("/opt/ml/"):
-            raise refuse("CheckpointConfig.LocalPath", path, "it must lie below /opt/ml.")
+        _check_local_path(checkpoints.get("LocalPath", "/opt/ml/checkpoints"))
+
+
+def _check_local_path(path: str) -> None:
+    """Refuse a checkpoint folder that is not one of its own below /opt/ml."""
+    member = "CheckpointConfig.LocalPath"
+    parts = path.removeprefix("/opt/ml/").strip("/").split("/")
+    if not path.startswith("/opt/ml/") or parts == [""]:
+        raise refuse(member, path, "it must be a folder below /opt/ml, as /opt/ml/checkpoints is.")
+    if set(parts) & {"", ".", ".."}:
+        raise refuse(member, path, "write it without '.', '..' and empty names.")
+    taken = next((name for name in RESERVED if parts[: name.count("/") + 1] == name.split("/")), "")
+    if taken:
+        raise refuse(
+            member,
+            path,
+            f"/opt/ml/{taken} holds what the job is given or leaves; use /opt/ml/checkpoints or "
+            "another folder below /opt/ml.",
+        )
 
 
 def _check_algorithm(spec: Mapping[str, Any], lookup: Lookup) -> None:

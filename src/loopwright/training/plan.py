@@ -27,6 +27,8 @@ from loopwright.training.trial import PAUSING, followed, paused, resumes, should
 
 FINISHED: Final = frozenset({"Completed", "Failed", "Stopped"})
 STOP_GRACE_S: Final = 120.0
+FAILED_GRACE_S: Final = 5.0
+"""For the hosts of a job of which one has failed: what they do comes to nothing."""
 ATTEMPT: Final = "Attempt"
 TIMED_OUT: Final = "TimedOut"
 RUNTIME_DEFAULT_S: Final = 86_400
@@ -162,7 +164,7 @@ def _attend(record: Record, gang: Gang, now: float, schedule: Schedule | None) -
     if PAUSING in status:
         return [SetStatus(followed_now), *gang.stop(STOP_GRACE_S)]
     if gang.failure is not None:
-        return gang.stop(STOP_GRACE_S)
+        return gang.stop(FAILED_GRACE_S)
     waits = [Wake(wait_end)] if wait_end is not None else []
     if gang.stage == "waiting":
         return [_move(record, now, "Starting", gang.waits_for), *waits]

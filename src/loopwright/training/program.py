@@ -91,7 +91,7 @@ def _program(record: Record, machine: Machine, hosts: list[Host], rank: int) -> 
     return {
         **_command(algorithm, runtime),
         "environment": environment,
-        "folders": list(FOLDERS),
+        "folders": [*FOLDERS, *([kept["folder"]] if kept is not None else [])],
         "files": _config_files(spec, channels, host, hosts),
         "inputs": inputs,
         "cpus": size.cpus,

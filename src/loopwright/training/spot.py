@@ -63,6 +63,10 @@ def interruption(
     return ("the schedule of interruptions says so", None) if now >= at else ("", at)
 
 
+OWN_FAULT: Final = ("OutOfMemory", "OutOfDisk")
+"""How the reasons begin of units that would end the same way another time."""
+
+
 def again(record: Record, gang: Gang) -> str:
     """Why another attempt follows one whose units are over; nothing when none does."""
     if gang.interruption and is_spot(record):
@@ -82,7 +86,7 @@ def _retryable(failure: Observation) -> bool:
     """Whether a unit failed by no fault of its own, as far as one can tell."""
     if failure.state == "lost":
         return True
-    return failure.exit_code == KILLED and not failure.message.startswith("OutOfMemory")
+    return failure.exit_code == KILLED and not failure.message.startswith(OWN_FAULT)
 
 
 def attempt_after(record: Record, gang: Gang) -> dict[str, Any]:
