@@ -184,23 +184,17 @@ def browse(
         if cookie is not None:
             context.add_cookies([{"name": cookie[0], "value": cookie[1], "url": url}])
         page = context.new_page()
-        wire = context.new_cdp_session(page)
-        wire.send("Network.enable")
-        sizes: list[float] = []
-        wire.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+        loaded: list[Any] = []
+        page.on("requestfinished", lambda request: loaded.append(request))
         began = time.perf_counter()
         page.goto(url, wait_until="commit")
-        for frame_selector in ("#page", None):
-            scope = page.frame_locator(frame_selector) if frame_selector else page
-            try:
-                scope.locator(ready).first.wait_for(timeout=30_000 if frame_selector else 60_000)
-                break
-            except Exception as error:  # noqa: BLE001 - the page of a peer has no frame
-                if frame_selector is None:
-                    raise SystemExit(f"{url} never showed {ready}: {error}") from None
+        scope = page.frame_locator("#page") if cookie is not None else page
+        scope.locator(ready).first.wait_for(timeout=60_000)
         took = (time.perf_counter() - began) * 1000
         page.wait_for_load_state("networkidle")
-        return [sum(sizes) / 1024, took]
+        sizes = [request.sizes() for request in loaded]
+        weight = sum(size["responseBodySize"] + size["responseHeadersSize"] for size in sizes)
+        return [weight / 1024, took]
 
 
 def main() -> None:

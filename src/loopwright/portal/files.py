@@ -1,9 +1,11 @@
 """Files for pages: our own, and objects by their short-lived addresses."""
 
+import gzip
 import hashlib
 import mimetypes
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -48,9 +50,13 @@ class FileRoutes:
         tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
         headers = {
             **OPEN, "ETag": tag, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff",
+            "Vary": "Accept-Encoding",
         }  # fmt: skip
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=headers)
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            headers["Content-Encoding"] = "gzip"
+            content = _packed(content)
         return Response(content, headers=headers, media_type=TYPES[path.suffix])
 
     async def template(self, request: Request) -> Response:
@@ -90,6 +96,11 @@ class FileRoutes:
         except ApiError as error:
             raise Refused(404, error.message) from None
         return StreamingResponse(chunks, status, headers, media_type=kind)
+
+
+@lru_cache(maxsize=128)
+def _packed(content: bytes) -> bytes:
+    return gzip.compress(content, 6)
 
 
 def _read(path: Path) -> bytes:
