@@ -14,7 +14,7 @@ from loopwright.kernel.store import Store
 from loopwright.objects.face import BODY_OPERATIONS, OPERATIONS
 from loopwright.objects.store import LocalObjects
 from loopwright.wire.services import service
-from loopwright.workforce import Workforce
+from loopwright.workforce import Outside, Workforce
 
 HEAD = """\
 # Operations that work
@@ -32,7 +32,7 @@ def page() -> str:
         objects = LocalObjects(database, Path(folder))
         settings = Settings(Path(folder))
         workforce = Workforce(
-            settings, database, Store(database), objects, ScaledClock(1.0), lambda: ""
+            settings, database, Store(database), objects, ScaledClock(1.0), Outside(lambda: "")
         )
         found = all_operations(kinds, database, Path(folder), objects, workforce)
         database.close()

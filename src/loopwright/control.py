@@ -90,7 +90,7 @@ from loopwright.tuning.kinds import tuning_kinds
 from loopwright.tuning.operations import tuning_advice, tuning_operations
 from loopwright.wire.errors import ApiError
 from loopwright.wire.services import service
-from loopwright.workforce import Workforce
+from loopwright.workforce import Outside, Workforce
 
 LOG = logging.getLogger(__name__)
 BUSY_S: Final = 0.03
@@ -176,10 +176,11 @@ class ControlPlane:
         self.keys.ensure()
         self.objects, face = _objects(settings, self.database)
         self.containers = Containers(home, settings.engine, self.database)
-        self.workforce = Workforce(
-            settings, self.database, self.store, self.objects, self.clock, lambda: self._url
-        )
         self.bus = Bus(self.database, settings.account)
+        outside = Outside(lambda: self._url, self.bus.put)
+        self.workforce = Workforce(
+            settings, self.database, self.store, self.objects, self.clock, outside
+        )
         self._delivery = Delivery(self.bus, self._invoke)
         self.backend = self._backend()
         total = self.backend.capacity()

@@ -1,6 +1,7 @@
 """People's work, put together: accounts, tasks, pages, review loops."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from loopwright.config import Settings
@@ -34,12 +35,21 @@ from loopwright.review.own import review_operations
 from loopwright.wire.services import service
 
 
-class Workforce:
-    """One per control plane.
+@dataclass(frozen=True)
+class Outside:
+    """What people's work needs of the rest.
 
-    Args:
+    Attributes:
         url: The platform's public address, empty until it is known.
+        put_event: Puts an event on the bus, once for its id.
     """
+
+    url: Callable[[], str]
+    put_event: Callable[[Mapping[str, Any]], Any] = lambda event: None
+
+
+class Workforce:
+    """One per control plane."""
 
     def __init__(
         self,
@@ -48,7 +58,7 @@ class Workforce:
         store: Store,
         objects: Objects,
         clock: Clock,
-        url: Callable[[], str],
+        outside: "Outside",
     ) -> None:
         self._settings = settings
         self._database = database
@@ -57,10 +67,33 @@ class Workforce:
         self._clock = clock
         self.accounts = Accounts(database)
         self.sessions = Sessions(database)
-        self.pool = TaskPool(database)
+        self._outside = outside
+        self.pool = TaskPool(database, self._notify)
         self.vision = Vision()
-        links = ObjectLinks(settings.home / "links.key", url)
-        self.people = People(Pools(database), Templates(database), links, url)
+        links = ObjectLinks(settings.home / "links.key", outside.url)
+        self.people = People(Pools(database), Templates(database), links, outside.url)
+
+    def _notify(self, team: str, task: str) -> None:
+        """Tell of work for a team that has a topic: there are no topics here, but events."""
+        record = self._store.by_arn(team)
+        topic = record.spec.get("NotificationConfiguration", {}) if record is not None else {}
+        if record is None or not topic.get("NotificationTopicArn"):
+            return
+        event = {
+            "id": f"work-{task}",
+            "region": record.region,
+            "time": self._clock.now(),
+            "source": "loopwright.people",
+            "detail-type": "Workteam Work Available",
+            "resources": [team],
+            "detail": {
+                "workteamArn": team,
+                "workteamName": record.name,
+                "notificationTopicArn": topic["NotificationTopicArn"],
+                "portalUrl": f"{self._outside.url()}/work",
+            },
+        }
+        self._outside.put_event(event)
 
     def functions(self) -> dict[str, Function]:
         """The calls of the planners of people's tasks and loops."""

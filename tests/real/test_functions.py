@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.real.people import flow
 from tests.server import BUCKET, ROLE, Server, await_that
 
 pytestmark = pytest.mark.real
@@ -210,3 +211,49 @@ def test_events_reach_webhooks_and_functions_once_each(
         events.delete_rule(Name=f"r-{mark}")
     with pytest.raises(ClientError, match="known: prefix"):
         events.put_rule(Name="bad", EventPattern=json.dumps({"a": [{"like": "x"}]}))
+
+
+def test_a_team_that_gets_work_is_told_of_by_an_event(
+    server: Server, hook: tuple[str, list[Any]]
+) -> None:
+    address, got = hook
+    mark = uuid.uuid4().hex[:8]
+    events, sagemaker = server.client("events"), server.client("sagemaker")
+    server.client("s3").create_bucket(Bucket=BUCKET)
+    server.client("loopwright").invite_worker(WorkteamName=f"t-{mark}", Email=f"{mark}@example.com")
+    topic = f"arn:aws:sns:us-east-1:123456789012:{mark}"
+    changed = sagemaker.update_workteam(
+        WorkteamName=f"t-{mark}", NotificationConfiguration={"NotificationTopicArn": topic}
+    )["Workteam"]
+    assert changed["NotificationConfiguration"] == {"NotificationTopicArn": topic}
+    assert len(changed["MemberDefinitions"]) == 1
+    connection = events.create_connection(
+        Name=f"c-{mark}",
+        AuthorizationType="BASIC",
+        AuthParameters={"BasicAuthParameters": {"Username": "u", "Password": "p"}},
+    )
+    destination = events.create_api_destination(
+        Name=f"d-{mark}",
+        ConnectionArn=connection["ConnectionArn"],
+        InvocationEndpoint=address,
+        HttpMethod="POST",
+    )
+    pattern = {
+        "detail-type": ["Workteam Work Available"],
+        "detail": {"workteamName": [f"t-{mark}"]},
+    }
+    events.put_rule(Name=f"r-{mark}", EventPattern=json.dumps(pattern))
+    events.put_targets(
+        Rule=f"r-{mark}", Targets=[{"Id": "hook", "Arn": destination["ApiDestinationArn"]}]
+    )
+    arn = flow(server, f"f-{mark}", f"t-{mark}")
+    for number in range(2):
+        server.client("sagemaker-a2i-runtime").start_human_loop(
+            HumanLoopName=f"l-{mark}-{number}",
+            FlowDefinitionArn=arn,
+            HumanLoopInput={"InputContent": "{}"},
+        )
+    await_that(lambda: True if len(got) == 2 else None, "the first call and its repetition")
+    assert got[0] == got[1]
+    assert got[1][1]["detail"]["notificationTopicArn"] == topic
+    assert got[1][1]["detail"]["portalUrl"] == f"{server.url}/work"

@@ -89,10 +89,17 @@ def _free(worker: str, now: float) -> sa.ColumnElement[bool]:
 
 
 class TaskPool:
-    """The tasks of a home. Thread-safe."""
+    """The tasks of a home. Thread-safe.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        tell: `tell(team, task)`: a team that had nothing to do has a task now. May be called again.
+    """
+
+    def __init__(
+        self, database: Database, tell: Callable[[str, str], None] = lambda team, task: None
+    ) -> None:
         self.database = database
+        self._tell = tell
 
     # For workers
 
@@ -305,13 +312,18 @@ class TaskPool:
         }
 
     def _offer(self, arguments: Mapping[str, Any]) -> None:
-        def work(connection: sa.Connection) -> None:
-            known = sa.select(TASKS.c.uid).where(TASKS.c.uid == arguments["uid"])
+        uid, team = arguments["uid"], arguments["team"]
+
+        def work(connection: sa.Connection) -> bool:
+            known = sa.select(TASKS.c.uid).where(TASKS.c.uid == uid)
             if connection.execute(known).first() is None:
                 values = {**arguments, "given": 0, "state": "open"}
                 connection.execute(sa.insert(TASKS).values(**values))
+            other = sa.select(TASKS.c.uid).where(*_open(team), TASKS.c.uid != uid).limit(1)
+            return connection.execute(other).first() is None
 
-        self.database.write(work)
+        if self.database.write(work):
+            self._tell(team, uid)
 
     def _close(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Take no more answers; how many there are is decided with that."""
