@@ -11,7 +11,13 @@ command -v docker >/dev/null || missing+=(docker.io)
 command -v mpirun >/dev/null || missing+=(openmpi-bin)
 # Pages are tested in a real browser.
 command -v chromium >/dev/null || missing+=(chromium)
+# The types of the pages' scripts; see tests/portal/test_types.py.
+command -v npm >/dev/null || missing+=(npm)
 if [ "${#missing[@]}" -gt 0 ] && [ "$(id -u)" = 0 ]; then
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+fi
+if command -v npm >/dev/null && [ ! -x .cache/node_modules/.bin/tsc ]; then
+  npm install --silent --no-audit --no-fund --prefix .cache typescript@5.9.3 ||
+    echo "typescript could not be installed: types of scripts are not checked" >&2
 fi

@@ -4,13 +4,17 @@ import sys
 import tempfile
 from pathlib import Path
 
+from loopwright.config import Settings
 from loopwright.contract.instances import Machine
 from loopwright.control import all_kinds, all_operations
 from loopwright.database import Database
+from loopwright.kernel.clock import ScaledClock
 from loopwright.kernel.kinds import Kinds
+from loopwright.kernel.store import Store
 from loopwright.objects.face import BODY_OPERATIONS, OPERATIONS
 from loopwright.objects.store import LocalObjects
 from loopwright.wire.services import service
+from loopwright.workforce import Workforce
 
 HEAD = """\
 # Operations that work
@@ -26,7 +30,11 @@ def page() -> str:
     with tempfile.TemporaryDirectory() as folder:
         database = Database(f"sqlite:///{folder}/x.db")
         objects = LocalObjects(database, Path(folder))
-        found = all_operations(kinds, database, Path(folder), objects)
+        settings = Settings(Path(folder))
+        workforce = Workforce(
+            settings, database, Store(database), objects, ScaledClock(1.0), lambda: ""
+        )
+        found = all_operations(kinds, database, Path(folder), objects, workforce)
         database.close()
     lines = [HEAD]
     for name, operations in sorted(found.items()):

@@ -30,6 +30,7 @@ from botocore.model import OperationModel, ServiceModel
 from loopwright.kernel.verbs import Context, Operation
 from loopwright.keys import KeyFile
 from loopwright.objects.face import S3Face
+from loopwright.portal.app import is_page
 from loopwright.wire.dispatch import S3, find_target
 from loopwright.wire.errors import ApiError, validation
 from loopwright.wire.http import Request, Response
@@ -62,6 +63,7 @@ class Api:
         operations: By service, then by operation name.
         context: Makes the context of a call in a region.
         own: Operations of ours that are no AWS service, by path; each gets the signed request.
+        pages: The worker portal, an ASGI application.
     """
 
     def __init__(
@@ -71,18 +73,23 @@ class Api:
         face: S3Face | None,
         keys: KeyFile,
         own: Mapping[str, Callable[[], dict[str, Any]]],
+        pages: Callable[[Scope, Receive, Send], Awaitable[None]],
     ) -> None:
         self._operations = operations
         self._context = context
         self._face = face
         self._keys = keys
         self._own = own
+        self._pages = pages
         self._threads = ThreadPoolExecutor(16, thread_name_prefix="api")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         request = _request(scope)
+        if is_page(request):
+            await self._pages(scope, receive, send)
+            return
         request_id = str(uuid4())
         model: ServiceModel | None = None
         operation: OperationModel | None = None

@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -108,6 +109,13 @@ def _add_serve(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         help="container engine: podman, docker, none, or unix://SOCKET (default: what is there)",
     )
     serve.add_argument(
+        "--page-source",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="let task pages load from there, such as https://cdn.example.org; repeatable",
+    )
+    serve.add_argument(
         "--gateway-workers", type=int, default=1, help="processes that share the public port"
     )
     serve.add_argument("--cold", action="store_true", help="keep no warm interpreter")
@@ -149,9 +157,20 @@ def run_serve(arguments: argparse.Namespace) -> int:
         spot_mean_s=mean_s,
         engine=arguments.engine,
         warm=not arguments.cold,
+        page_sources=_sources(arguments.page_source),
         gateway_workers=arguments.gateway_workers,
     )
     return commands.serve(settings)
+
+
+def _sources(given: Sequence[str]) -> tuple[str, ...]:
+    """The addresses of `--page-source`, as a content-security policy takes them."""
+    for address in given:
+        if re.fullmatch(r"https?://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9._~/-]*)?", address) is None:
+            raise commands.CommandError(
+                f"--page-source is {address!r}; it must be like https://cdn.example.org."
+            )
+    return tuple(given)
 
 
 def _schedule(text: str) -> tuple[int, float]:
@@ -259,6 +278,14 @@ def _add_looks(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         show.add_argument("--json", action="store_true", help="for machines")
         if subject in ("experiment", "bandit"):
             show.add_argument("--html", metavar="FILE", help="write a report that needs no network")
+    people = _command(
+        verbs, common, "workers", commands.workers, "Invite people to work; see how it goes."
+    )
+    people.add_argument("action", choices=["invite", "show"])
+    people.add_argument("email", nargs="*", help="whom to invite")
+    people.add_argument("--team", default="", help="the workteam, made when it is new")
+    people.add_argument("--link", action="store_true", help="print a link to the owner's page")
+    people.add_argument("--json", action="store_true", help="for machines")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ class Settings:
             `unix:///var/run/docker.sock`.
         gateway_workers: Processes that share the public port.
         warm: Whether a warm interpreter is kept.
+        page_sources: Addresses from which pages of people's tasks may load scripts, styles and
+            pictures, such as `https://cdn.example.org`; without any they reach nothing but us.
     """
 
     home: Path
@@ -48,6 +50,7 @@ class Settings:
     spot_mean_s: float = 0.0
     engine: str = ""
     warm: bool = True
+    page_sources: tuple[str, ...] = ()
     gateway_workers: int = 1
 
     @property

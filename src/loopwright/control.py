@@ -5,6 +5,7 @@ import logging
 import shutil
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -21,9 +22,16 @@ from loopwright.aws import tables as aws_tables
 from loopwright.aws.alarm_records import ALARM_KIND
 from loopwright.aws.alarm_rounds import SETTLE_S, AlarmRounds
 from loopwright.aws.alarms import alarm_operations
+from loopwright.aws.events import tables as events_tables
+from loopwright.aws.events.bus import Bus
+from loopwright.aws.events.delivery import Delivery
+from loopwright.aws.events.operations import events_operations
+from loopwright.aws.functions.kinds import FUNCTION_KIND, INVOCATION_KIND, function_functions
+from loopwright.aws.functions.operations import Functions, function_of
+from loopwright.aws.functions.operations import start as start_function
 from loopwright.aws.identity import iam_operations, sts_operations
 from loopwright.aws.images import ecr_operations
-from loopwright.aws.logs import logs_operations
+from loopwright.aws.logs import Logs, logs_operations
 from loopwright.aws.metrics import Metrics, cloudwatch_operations
 from loopwright.aws.registry import Registry
 from loopwright.client import variables
@@ -60,13 +68,19 @@ from loopwright.kernel.records import Record
 from loopwright.kernel.store import Store
 from loopwright.kernel.tables import RECORDS, UNITS
 from loopwright.kernel.units import Capacity, Program, Supervisor
-from loopwright.kernel.verbs import Context, Operation, generic_operations
+from loopwright.kernel.verbs import Context, Operation, generic_operations, projected
 from loopwright.keys import KeyFile
 from loopwright.objects.base import Objects
 from loopwright.objects.external import ExternalObjects
 from loopwright.objects.face import S3Face
 from loopwright.objects.store import LocalObjects
+from loopwright.people import tables as people_tables
+from loopwright.people.kinds import people_kinds
 from loopwright.processing.plan import processing_kinds
+from loopwright.review import tables as review_tables
+from loopwright.review.kinds import review_kinds
+from loopwright.review.own import arm_function
+from loopwright.review.taking import take_reviews
 from loopwright.router.routes import route_file
 from loopwright.training.kinds import training_kinds
 from loopwright.training.operations import own_training_operations
@@ -76,6 +90,7 @@ from loopwright.tuning.kinds import tuning_kinds
 from loopwright.tuning.operations import tuning_advice, tuning_operations
 from loopwright.wire.errors import ApiError
 from loopwright.wire.services import service
+from loopwright.workforce import Workforce
 
 LOG = logging.getLogger(__name__)
 BUSY_S: Final = 0.03
@@ -83,7 +98,16 @@ LIVE_S: Final = 0.1
 IDLE_S: Final = 0.5
 SYNC_S: Final = 0.5
 JOURNAL_S: Final = 0.25
-OTHER_TABLES: Final = (aws_tables.METADATA, hosting_tables.METADATA, repositories.METADATA)
+DELIVERY_S: Final = 0.25
+EVENTS: Final = uuid.UUID("4c1f1b0a-6c0e-4f53-9d6f-4b7c8a6f1d2e")
+OTHER_TABLES: Final = (
+    aws_tables.METADATA,
+    hosting_tables.METADATA,
+    events_tables.METADATA,
+    people_tables.METADATA,
+    review_tables.METADATA,
+    repositories.METADATA,
+)
 
 
 def all_kinds(machine: Machine, schedule: Schedule | None = None) -> list[Kind]:
@@ -97,18 +121,25 @@ def all_kinds(machine: Machine, schedule: Schedule | None = None) -> list[Kind]:
         TARGET_KIND,
         EXPERIMENT_KIND,
         BANDIT_KIND,
+        FUNCTION_KIND,
+        INVOCATION_KIND,
+        *people_kinds(),
+        *review_kinds(),
     ]
 
 
 def all_operations(
-    kinds: Kinds, database: Database, home: Path, objects: Objects
+    kinds: Kinds, database: Database, home: Path, objects: Objects, workforce: Workforce
 ) -> dict[str, dict[str, Operation]]:
     """Every operation that works, by service and name."""
+    of_people = workforce.operations()
     return {
+        **of_people,
         "sagemaker": {
             **generic_operations(kinds, service("sagemaker")),
             **hosting_operations(),
             **tuning_operations(),
+            **of_people["sagemaker"],
         },
         "loopwright": {
             **history_operations(),
@@ -116,11 +147,14 @@ def all_operations(
             **own_training_operations(),
             **own_hosting_operations(database),
             **experiment_operations(database, objects),
+            **of_people["loopwright"],
         },
         "sts": sts_operations(),
         "iam": iam_operations(database),
         "ecr": ecr_operations(repositories.Repositories(database, Registry(home))),
         "logs": logs_operations(home),
+        "events": projected(service("events"), events_operations(Bus(database, kinds.account))),
+        "lambda": projected(service("lambda"), Functions(objects, Logs(home)).operations()),
         "application-autoscaling": scaling_operations(),
         "cloudwatch": {**cloudwatch_operations(database), **alarm_operations(database)},
     }
@@ -142,6 +176,11 @@ class ControlPlane:
         self.keys.ensure()
         self.objects, face = _objects(settings, self.database)
         self.containers = Containers(home, settings.engine, self.database)
+        self.workforce = Workforce(
+            settings, self.database, self.store, self.objects, self.clock, lambda: self._url
+        )
+        self.bus = Bus(self.database, settings.account)
+        self._delivery = Delivery(self.bus, self._invoke)
         self.backend = self._backend()
         total = self.backend.capacity()
         self.kinds = Kinds(
@@ -157,6 +196,10 @@ class ControlPlane:
                 **tuning_functions(self.store, self.objects, home),
                 **scaling_functions(self.store, self.clock),
                 **shadow_test_functions(self.store, self.clock),
+                **self.workforce.functions(),
+                **function_functions(home),
+                "events.put": self.bus.put,
+                "review.arm": arm_function(self.context),
             },
         )
         self.supervisor = Supervisor(self.store, self.backend, self.clock, self.engine.wake)
@@ -167,7 +210,10 @@ class ControlPlane:
         self._taken: dict[str, int] = {}
         self._checkpoints = CheckpointSync(home, self.objects)
         self.backend.call_before_stop(self._checkpoints.before_stop)
-        takes = (take_observations(self.clock.platform),)
+        takes = (
+            take_observations(self.clock.platform),
+            take_reviews(self.kinds, self.clock.now),
+        )
         self._journal = JournalTaker(home, self.database, self.objects, takes)
         self._disk = DiskGuard(home)
         self._online = OnlineRounds(self.database, self.store, self.clock)
@@ -179,8 +225,9 @@ class ControlPlane:
         own: dict[str, Callable[[], dict[str, Any]]] = {}
         if settings.allow_reset:
             own["/loopwright/reset"] = self.reset
-        operations = all_operations(self.kinds, self.database, home, self.objects)
-        self.app = Api(operations, self.context, face, self.keys, own)
+        operations = all_operations(self.kinds, self.database, home, self.objects, self.workforce)
+        pages = self.workforce.portal(self.engine.wake)
+        self.app = Api(operations, self.context, face, self.keys, own, pages)
 
     def _backend(self) -> Backends:
         def lay_out(program: Program, base: Path) -> None:
@@ -248,7 +295,7 @@ class ControlPlane:
     def start(self) -> None:
         """Begin to plan and to watch units, in threads."""
         loops = (
-            *(self._loop, self._sync_loop, self._journal_loop),
+            *(self._loop, self._sync_loop, self._journal_loop, self._delivery_loop),
             *(self.backend.warm_up, self.containers.watch),
         )
         for target in loops:
@@ -260,10 +307,11 @@ class ControlPlane:
         """Stop planning. Units and the gateway run on."""
         self._stopping.set()
         self.engine.wake()
-        for thread in self._threads[:3]:
+        for thread in self._threads[:4]:
             thread.join(10)
         self._pool.shutdown(wait=True, cancel_futures=True)
         self.backend.close()
+        self.workforce.vision.close()
         self.containers.close()
         self.database.close()
 
@@ -296,6 +344,20 @@ class ControlPlane:
                     self.engine.wake()
             except Exception:
                 LOG.exception("the gateways' journal could not be taken; the next round repeats it")
+
+    def _delivery_loop(self) -> None:
+        """Bring events to their targets, apart from planning: addresses may be slow."""
+        while not self._stopping.wait(DELIVERY_S):
+            try:
+                self._delivery.round(time.time())
+            except Exception:
+                LOG.exception("events could not be delivered; the next round tries again")
+
+    def _invoke(self, arn: str, event: str, payload: bytes) -> None:
+        """Have a function run once for an event."""
+        context = self.context(arn.split(":")[3])
+        name = str(uuid.uuid5(EVENTS, event))
+        start_function(context, function_of(context, arn), name, payload, asynchronous=True)
 
     def _watched(self) -> list[Watched]:
         """The running jobs that write checkpoints."""

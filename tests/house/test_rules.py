@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import fields
@@ -50,6 +51,32 @@ def test_sizes_and_imports(path: Path) -> None:
         assert ast.get_docstring(tree), "the module's first lines say what it knows"
 
 
+def _scripts() -> list[Path]:
+    return sorted((ROOT / "src").rglob("*.js"))
+
+
+@pytest.mark.parametrize("path", _scripts(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_sizes_of_scripts(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    assert len(lines) <= FILE_LINES_MAX
+    said = [line for line in lines[:2] if line != "// @ts-check"]
+    assert said[0].startswith("/**"), "the file's first lines say what it knows"
+    # A function or method begins with a line that opens a brace after its parameters, and ends at a
+    # closing brace of the same indentation.
+    begin = re.compile(
+        r"^( *)(?:(?:export |static |async |get |set )*[\w#$]+\(.*\)|.*=>|.*function\b.*\)) \{$"
+    )
+    words = re.compile(r"^ *(?:if|for|while|switch|else|try|catch|do)\b|^ *\} ")
+    for number, line in enumerate(lines):
+        found = begin.match(line)
+        if not found or words.match(line):
+            continue
+        end = next(n for n in range(number, len(lines)) if lines[n].startswith(found[1] + "}"))
+        assert end - number + 1 <= FUNCTION_LINES_MAX, (
+            f"line {number + 1}: {end - number + 1} lines"
+        )
+
+
 def test_the_list_of_operations_is_the_code_s() -> None:
     assert (ROOT / "docs" / "operations.md").read_text() == page(), "run `make docs`"
 
@@ -73,7 +100,8 @@ def test_nothing_of_this_machine_is_committed() -> None:
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    marks = ["/" + "work/", "/" + "farm/", "index-" + "url = "]
+    machine = [f"/{'work'}/{name}" for name in ("main", "shared", ".")]
+    marks = [*machine, "/" + "farm/", "index-" + "url = "]
     for name in listed.stdout.split("\0"):
         path = ROOT / name
         if not name or not path.is_file() or name.startswith("LICENSE"):

@@ -8,6 +8,7 @@ from loopwright.commands.machine import doctor, images
 from loopwright.commands.output import CommandError
 from loopwright.commands.serving import env, keys, serve
 from loopwright.commands.tuning import advise_tuning, show_tuning
+from loopwright.commands.workers import workers
 
 __all__ = [
     "CommandError",
@@ -29,4 +30,5 @@ __all__ = [
     "show_experiment",
     "show_tuning",
     "stop",
+    "workers",
 ]

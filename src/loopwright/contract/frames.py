@@ -9,6 +9,8 @@ end the list. What the lists hold, after the kind:
 - observation: region, endpoint, configuration, variant, the chances of all variants by name (None:
   it was not chosen by chance), status (0: no answer), microseconds, time, inference id, the user's
   place or None;
+- review: region, endpoint, variant, time, event id (as of the captured record of the same request),
+  inference id, content type of the request and of the answer;
 - comparison: region, endpoint, configuration, live variant, shadow variant, both statuses (of the
   shadow 0: no answer, -1: not asked), both microseconds, time, whether the answers are the same
   bytes, both content types.
@@ -24,6 +26,7 @@ FOLDER: Final = "journal"
 CAPTURED: Final = "capture"
 OBSERVED: Final = "observation"
 COMPARED: Final = "comparison"
+REVIEWED: Final = "review"
 _LENGTHS: Final = struct.Struct("<II")
 
 

@@ -49,6 +49,7 @@ def route(record: Record, parts: Sequence[Part]) -> dict[str, Any]:
         "sticky": policy.get("StickyAttribute", ""),
         "groups": policy.get("Groups", []),
         "observed": bool(record.status.get("Observed")),
+        "reviewed": bool(record.status.get("Reviewed")),
     }
 
 

@@ -72,6 +72,9 @@ class Store:
     def create_tables(self) -> None:
         """Create what is missing; repeatable."""
         METADATA.create_all(self.database.engine)
+        for index in RECORDS.indexes:
+            # Homes of earlier versions lack what came later.
+            index.create(self.database.engine, checkfirst=True)
 
     # Reading
 
@@ -83,8 +86,7 @@ class Store:
     def by_uid(self, uid: str) -> Record | None:
         """The record with this uid, or None."""
         with self.database.read() as connection:
-            row = connection.execute(sa.select(RECORDS).where(RECORDS.c.uid == uid)).first()
-        return _record(row) if row is not None else None
+            return read_uid(connection, uid)
 
     def by_arn(self, arn: str) -> Record | None:
         """The record with this ARN, or None."""
@@ -92,10 +94,17 @@ class Store:
             row = connection.execute(sa.select(RECORDS).where(RECORDS.c.arn == arn)).first()
         return _record(row) if row is not None else None
 
-    def find(self, query: Query) -> tuple[list[Record], tuple[Any, int] | None]:
-        """A page of records, and where the next page starts or None at the end."""
+    def find(
+        self, query: Query, *where: sa.ColumnElement[bool]
+    ) -> tuple[list[Record], tuple[Any, int] | None]:
+        """A page of records, and where the next page starts or None at the end.
+
+        Args:
+            where: Further conditions on `RECORDS`.
+        """
         column = RECORDS.c[query.sort]
-        statement = sa.select(RECORDS).where(*_conditions(query, self.database.is_sqlite))
+        conditions = _conditions(query, self.database.is_sqlite)
+        statement = sa.select(RECORDS).where(*conditions, *where)
         if query.after is not None:
             value, row_id = query.after
             ahead = column < value if query.descending else column > value
@@ -319,6 +328,11 @@ def read_record(connection: sa.Connection, region: str, kind: str, name: str) ->
         RECORDS.c.region == region, RECORDS.c.kind == kind, RECORDS.c.name == name
     )
     row = connection.execute(statement).first()
+    return _record(row) if row is not None else None
+
+
+def read_uid(connection: sa.Connection, uid: str) -> Record | None:
+    row = connection.execute(sa.select(RECORDS).where(RECORDS.c.uid == uid)).first()
     return _record(row) if row is not None else None
 
 

@@ -22,6 +22,8 @@ RECORDS = sa.Table(
     sa.Column("revision", sa.Integer, nullable=False, default=0),
     sa.Column("due", sa.Float, index=True),
     sa.UniqueConstraint("region", "kind", "name"),
+    # For those of all regions, which are few among the records of all kinds.
+    sa.Index("records_by_kind", "kind", "id"),
     sa.Index("records_by_created", "region", "kind", "created", "id"),
     sa.Index("records_by_modified", "region", "kind", "modified", "id"),
     # With the column of the sort, so that a state that few records have is found without a scan.

@@ -338,6 +338,22 @@ def _delete_tags(context: Context, params: dict[str, Any]) -> dict[str, Any]:
 # Shapes
 
 
+def projected(model: ServiceModel, operations: Mapping[str, Operation]) -> dict[str, Operation]:
+    """Operations whose results may hold more than their output shapes, which then cut them."""
+
+    def cut(operation: Operation, shape: Shape | None) -> Operation:
+        def run(context: Context, params: dict[str, Any]) -> dict[str, Any]:
+            found: dict[str, Any] = project(shape, operation(context, params))
+            return found
+
+        return run
+
+    return {
+        name: cut(operation, model.operation_model(name).output_shape)
+        for name, operation in operations.items()
+    }
+
+
 def project(shape: Shape | None, value: Any) -> Any:
     """`value` seen through a shape: members it does not have and absent values are left out."""
     if shape is None or value is None:

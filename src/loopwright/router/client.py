@@ -19,6 +19,7 @@ from loopwright.router.invoke import BODY_BYTES_MAX, Exchange, Invoker
 from loopwright.router.passing import Passing
 from loopwright.router.prometheus import CONTENT_TYPE, PATH, allowed, page
 from loopwright.wire.errors import ApiError
+from loopwright.wire.http import PEER
 
 HEAD_BYTES_MAX: Final = 65_536
 HEAD_TIMEOUT_S: Final = 30.0
@@ -85,6 +86,11 @@ class Client(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._door.clients.add(self)
         self._expect(IDLE_TIMEOUT_S)
+
+    def _peer(self) -> str:
+        """The client's address, which the control plane cannot see."""
+        found = self._transport.get_extra_info("peername") if self._transport else None
+        return str(found[0]) if found else ""
 
     def connection_lost(self, error: Exception | None) -> None:
         self._door.clients.discard(self)
@@ -241,7 +247,8 @@ class Client(asyncio.Protocol):
             if authorization.lower().startswith("basic "):
                 self._counts(authorization)
                 return
-        self._passing = Passing(self, self._door.control, method, self._url, self._headers)
+        headers = {**self._headers, PEER: self._peer()}
+        self._passing = Passing(self, self._door.control, method, self._url, headers)
         if self._queue:
             self.pause()
 

@@ -109,6 +109,7 @@ class Route:
         variants: With weights; `totals` are their sums up to each one.
         sticky: The custom attribute by which users keep their variant; empty: the session only.
         observed: Whether each request is told to the control plane.
+        reviewed: Whether requests and answers are told to the control plane, for review rules.
         plain: Whether nothing but a variant is to be found for a request.
         chances: By variant's name, of a request without a target, as JSON.
     """
@@ -125,6 +126,7 @@ class Route:
     observed: bool = False
     plain: bool = True
     chances: orjson.Fragment | None = None
+    reviewed: bool = False
 
     def choose(self, target: str | None, at: float | None = None) -> Variant:
         """The variant of a request.
@@ -201,12 +203,13 @@ def route_of(
         for item in document.get("groups", ())
     )
     observed = bool(document.get("observed"))
+    reviewed = bool(document.get("reviewed"))
     return Route(
         endpoint, region, str(document["arn"]), variants,
         tuple(accumulate(variant.weight for variant in variants)),
         shadows, capture, str(document.get("sticky") or ""), groups, observed,
-        not (shadows or capture or observed),
-        orjson.Fragment(orjson.dumps(_chances(variants))),
+        not (shadows or capture or observed or reviewed),
+        orjson.Fragment(orjson.dumps(_chances(variants))), reviewed,
     )  # fmt: skip
 
 

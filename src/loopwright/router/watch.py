@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Final, Protocol
 
-from loopwright.contract.frames import CAPTURED, COMPARED, OBSERVED, Part, frame
+from loopwright.contract.frames import CAPTURED, COMPARED, OBSERVED, REVIEWED, Part, frame
 from loopwright.router.heads import Body, Head
 from loopwright.router.journal import Journal
 from loopwright.router.routes import Capture, Instance, Route, Shadow, Variant
@@ -73,8 +73,10 @@ class Watch:
         seconds = perf_counter() - asked.began
         frames: list[Part] = []
         captured = route.capture
+        told = captured is not None or route.reviewed
+        event = f"{random.getrandbits(128):032x}" if told else ""
         if captured is not None and head.status < 400 and random.random() < captured.share:
-            frames += _capture(asked, captured, variant.name, head, body)
+            frames += _capture(asked, captured, variant.name, (head, body), event)
         else:
             captured = None
         if route.observed:
@@ -83,6 +85,9 @@ class Watch:
             self._journal.post(frames, finish)
         else:
             finish()
+        if route.reviewed and head.status < 400:
+            # After the answer: a review may be lost with a killed gateway, but costs nobody time.
+            self._journal.post(_review(asked, route, variant, (head, body), event))
         for shadow in route.shadows:
             if shadow.of == variant.name and random.random() < shadow.share:
                 live = Live(head.status, seconds * MICROSECONDS, _text(head.content_type), body)
@@ -184,7 +189,8 @@ class Copy:
         )
         if self._captured is not None and head.status < 400:
             name = self._shadow.variant.name
-            data += _capture(self.asked, self._captured, name, head, body)
+            event = f"{random.getrandbits(128):032x}"
+            data += _capture(self.asked, self._captured, name, (head, body), event)
         self._watch.tell(data)
 
     def failed(self, error: Exception) -> None:
@@ -210,8 +216,10 @@ class Copy:
         ]  # fmt: skip
 
 
-def _capture(asked: Asked, capture: Capture, variant: str, head: Head, body: bytes) -> list[Part]:
-    event = f"{random.getrandbits(128):032x}"
+def _capture(
+    asked: Asked, capture: Capture, variant: str, answer: tuple[Head, bytes], event: str
+) -> list[Part]:
+    head, body = answer
     told = [
         CAPTURED, capture.told, variant, time.time(), event, asked.inference_id, asked.attributes,
         _text(head.custom_attributes), asked.content_type, _text(head.content_type),
@@ -219,6 +227,17 @@ def _capture(asked: Asked, capture: Capture, variant: str, head: Head, body: byt
     ]  # fmt: skip
     request = asked.body if capture.requests else b""
     return frame(told, request, body if capture.answers else b"")
+
+
+def _review(
+    asked: Asked, route: Route, variant: Variant, answer: tuple[Head, bytes], event: str
+) -> list[Part]:
+    head, body = answer
+    told = [
+        REVIEWED, route.region, route.endpoint, variant.name, time.time(), event,
+        asked.inference_id, asked.content_type, _text(head.content_type),
+    ]  # fmt: skip
+    return frame(told, asked.body, body)
 
 
 def _observation(

@@ -1,4 +1,4 @@
-"""The verbs of a unit: `train`, `serve`, `run PROGRAM ARG...`, `suggest`.
+"""The verbs of a unit: `train`, `serve`, `run PROGRAM ARG...`, `suggest`, `function`.
 
 `main` is called by `python -m loopwright.runtime` or, without starting an interpreter, in a
 process forked from a warm one; it therefore takes everything from its arguments and os.environ.
@@ -20,6 +20,7 @@ VERBS = {
     "serve": ("loopwright.runtime.serve", "serve"),
     "run": ("loopwright.runtime.processing", "run"),
     "suggest": ("loopwright.runtime.suggest", "suggest"),
+    "function": ("loopwright.runtime.function", "function"),
 }
 
 

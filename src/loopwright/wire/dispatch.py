@@ -24,6 +24,8 @@ TARGETS: Final = {
     "AmazonEC2ContainerRegistry_V20150921": "ecr",
     "AnyScaleFrontendService": "application-autoscaling",
     "AWSEvents": "events",
+    "Textract": "textract",
+    "RekognitionService": "rekognition",
     "AWSCognitoIdentityProviderService": "cognito-idp",
     "ResourceGroupsTaggingAPI_20170126": "resourcegroupstaggingapi",
 }

@@ -2,7 +2,11 @@
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 from urllib.parse import parse_qsl
+
+PEER: Final = "x-loopwright-peer"
+"""The header by which the gateway tells the control plane the client's address."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""EventBridge: rules that bring events of jobs and loops to webhooks and functions."""

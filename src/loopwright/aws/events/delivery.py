@@ -1,0 +1,143 @@
+"""Brings events to their targets: an HTTP address with its connection's secret, or a function."""
+
+import base64
+import http.client
+import logging
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import quote, urlencode, urlsplit
+
+import orjson
+
+from loopwright.aws.events.bus import Bus
+from loopwright.wire.errors import ApiError
+
+LOG = logging.getLogger(__name__)
+TIMEOUT_S: Final = 5.0
+"""EventBridge's own limit for an API destination."""
+RETRY_S_MAX: Final = 300.0
+ATTEMPTS_DEFAULT: Final = 185
+AGE_DEFAULT_S: Final = 86_400
+VARIABLE: Final = re.compile(r"<([A-Za-z0-9_.-]+)>")
+Invoke = Callable[[str, str, bytes], None]
+
+
+class Delivery:
+    """Empties the outbox; called by one thread.
+
+    Args:
+        invoke: `invoke(function ARN, id, payload)` has a function run once for an id.
+    """
+
+    def __init__(self, bus: Bus, invoke: Invoke) -> None:
+        self._bus = bus
+        self._invoke = invoke
+
+    def round(self, now: float) -> int:
+        """Try what is due; how many were tried."""
+        rows = self._bus.due(now)
+        for row in rows:
+            target = orjson.loads(row.target)
+            try:
+                self._deliver(row, target)
+                self._bus.settle(row.id, row.attempts + 1, None, "delivered")
+            except (OSError, ApiError, http.client.HTTPException) as error:
+                self._failed(row, target, str(error))
+        return len(rows)
+
+    def _failed(self, row: Any, target: Mapping[str, Any], reason: str) -> None:
+        policy = target.get("RetryPolicy", {})
+        attempts = row.attempts + 1
+        now = time.time()
+        tries = policy.get("MaximumRetryAttempts", ATTEMPTS_DEFAULT) + 1
+        age_s = policy.get("MaximumEventAgeInSeconds", AGE_DEFAULT_S)
+        over = attempts >= tries or now - row.put >= age_s
+        wait_s = min(2.0**row.attempts, RETRY_S_MAX)
+        level = logging.ERROR if over else logging.WARNING
+        what = "given up" if over else f"tried again in {wait_s:g} s"
+        LOG.log(level, "event %s to %s: %s; %s", row.id, target["Arn"], reason, what)
+        self._bus.settle(row.id, attempts, None if over else now + wait_s, reason)
+
+    def _deliver(self, row: Any, target: Mapping[str, Any]) -> None:
+        payload = payload_of(target, orjson.loads(row.event))
+        if ":lambda:" in target["Arn"]:
+            self._invoke(target["Arn"], row.id, payload)
+            return
+        name = target["Arn"].split(":api-destination/")[1].split("/")[0]
+        destination = self._bus.entry("destination", row.region, name)
+        if destination is None:
+            raise ApiError("ResourceNotFoundException", f"API destination {name} is gone")
+        connection = destination["ConnectionArn"].split(":connection/")[1].split("/")[0]
+        secret = self._bus.entry("connection", row.region, connection)
+        if secret is None:
+            raise ApiError("ResourceNotFoundException", f"connection {connection} is gone")
+        _send(destination, secret, target.get("HttpParameters", {}), payload)
+
+
+def payload_of(target: Mapping[str, Any], event: Mapping[str, Any]) -> bytes:
+    """What a target gets: the event, a part of it, a constant, or a text made of parts."""
+    if "Input" in target:
+        return str(target["Input"]).encode()
+    if "InputPath" in target:
+        return orjson.dumps(_at(target["InputPath"], event))
+    transformer = target.get("InputTransformer")
+    if transformer is None:
+        return orjson.dumps(event)
+    values = {name: _at(path, event) for name, path in transformer.get("InputPathsMap", {}).items()}
+    values |= {"aws.events.event": event, "aws.events.event.json": orjson.dumps(event).decode()}
+
+    def filled(match: re.Match[str]) -> str:
+        value = values.get(match[1])
+        if value is None:
+            return ""
+        return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+    return VARIABLE.sub(filled, transformer["InputTemplate"]).encode()
+
+
+def _at(path: str, event: Any) -> Any:
+    """The part of an event at a JSON path such as `$.detail.list[0]`; None when it has none."""
+    found = event
+    for name, index in re.findall(r"\.([^.\[\]]+)|\[(\d+)\]", path):
+        try:
+            found = found[name] if name else found[int(index)]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return found
+
+
+def _send(
+    destination: Mapping[str, Any],
+    connection: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    payload: bytes,
+) -> None:
+    given = connection["AuthParameters"]
+    more = given.get("InvocationHttpParameters", {})
+    headers = {"Content-Type": "application/json", "User-Agent": "Loopwright/EventBridge"}
+    headers |= {item["Key"]: item["Value"] for item in more.get("HeaderParameters", ())}
+    headers |= parameters.get("HeaderParameters", {})
+    if basic := given.get("BasicAuthParameters"):
+        both = f"{basic['Username']}:{basic['Password']}".encode()
+        headers["Authorization"] = f"Basic {base64.b64encode(both).decode()}"
+    if key := given.get("ApiKeyAuthParameters"):
+        headers[key["ApiKeyName"]] = key["ApiKeyValue"]
+    address = destination["InvocationEndpoint"]
+    for value in parameters.get("PathParameterValues", ()):
+        address = address.replace("*", quote(value, safe=""), 1)
+    query = {item["Key"]: item["Value"] for item in more.get("QueryStringParameters", ())}
+    query |= parameters.get("QueryStringParameters", {})
+    if query:
+        address += ("&" if urlsplit(address).query else "?") + urlencode(query)
+    method = destination["HttpMethod"]
+    body = None if method in ("GET", "HEAD", "OPTIONS") else payload
+    request = urllib.request.Request(address, body, headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S):
+            return
+    except urllib.error.HTTPError as error:
+        raise OSError(f"{address} answered {error.code}") from None

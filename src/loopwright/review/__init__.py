@@ -1,0 +1,1 @@
+"""Human review (Amazon A2I): flows, loops, when a loop starts, and what becomes of its answers."""

@@ -1,0 +1,96 @@
+"""People's work, put together: accounts, tasks, pages, review loops."""
+
+from collections.abc import Callable
+from typing import Any
+
+from loopwright.config import Settings
+from loopwright.database import Database
+from loopwright.kernel.clock import Clock
+from loopwright.kernel.engine import Function
+from loopwright.kernel.store import Store
+from loopwright.kernel.verbs import Operation, projected
+from loopwright.objects.base import Objects
+from loopwright.people.accounts import Accounts
+from loopwright.people.cognito import cognito_operations
+from loopwright.people.links import ObjectLinks
+from loopwright.people.operations import People, people_operations
+from loopwright.people.own import own_people_operations
+from loopwright.people.pool import TaskPool
+from loopwright.people.pools import Pools
+from loopwright.people.sessions import Sessions
+from loopwright.people.templates import Templates
+from loopwright.portal.app import Routes, portal_app
+from loopwright.portal.desk import Desk
+from loopwright.portal.files import FileRoutes
+from loopwright.portal.owner import OwnerRoutes
+from loopwright.portal.signing import SigningRoutes
+from loopwright.portal.tasks import TaskRoutes
+from loopwright.portal.workers import Workers
+from loopwright.review.builtin.operations import builtin_operations
+from loopwright.review.builtin.vision import Vision
+from loopwright.review.operations import loop_operations
+from loopwright.review.output import output_function
+from loopwright.review.own import review_operations
+from loopwright.wire.services import service
+
+
+class Workforce:
+    """One per control plane.
+
+    Args:
+        url: The platform's public address, empty until it is known.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        store: Store,
+        objects: Objects,
+        clock: Clock,
+        url: Callable[[], str],
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._store = store
+        self._objects = objects
+        self._clock = clock
+        self.accounts = Accounts(database)
+        self.sessions = Sessions(database)
+        self.pool = TaskPool(database)
+        self.vision = Vision()
+        links = ObjectLinks(settings.home / "links.key", url)
+        self.people = People(Pools(database), Templates(database), links, url)
+
+    def functions(self) -> dict[str, Function]:
+        """The calls of the planners of people's tasks and loops."""
+        return {
+            **self.pool.functions(),
+            "review.output": output_function(self._objects, self.pool.answers, self._database),
+        }
+
+    def operations(self) -> dict[str, dict[str, Operation]]:
+        """By service and name."""
+        found: dict[str, dict[str, Operation]] = {
+            "sagemaker": people_operations(self.people),
+            "sagemaker-a2i-runtime": loop_operations(self.pool.forget),
+            "cognito-idp": cognito_operations(self.people.pools, self.accounts),
+            "loopwright": {
+                **own_people_operations(self.people, self.accounts, self.sessions, self._database),
+                **review_operations(self._database, self._objects),
+            },
+            **builtin_operations(self._objects, self.vision),
+        }
+        return {name: projected(service(name), item) for name, item in found.items()}
+
+    def portal(self, wake: Callable[[], None]) -> Any:
+        """The pages, as an ASGI application."""
+        people = self.people
+        workers = Workers(self._store, self.accounts)
+        desk = Desk(
+            self._store, self._objects, self._clock, self.accounts, people.pools, self.sessions,
+            workers, self.pool, people.templates, people.links, self._settings.time_scale, wake,
+            self._settings.page_sources,
+        )  # fmt: skip
+        signing = SigningRoutes(self.accounts, self.sessions, people.pools, workers)
+        return portal_app(Routes(signing, TaskRoutes(desk), OwnerRoutes(desk), FileRoutes(desk)))
