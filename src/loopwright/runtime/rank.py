@@ -3,6 +3,7 @@
 Says why it failed: to torchrun in the file that it names, else in the file of its host.
 """
 
+import atexit
 import contextlib
 import json
 import os
@@ -32,11 +33,21 @@ def main(argv: list[str]) -> int:
     Returns:
         Its exit code; whoever calls ends by sys.exit, for threads and exit functions.
     """
+    # Registered first, so it runs after the script's own exit functions.
+    atexit.register(leave)
     try:
         return program.run_python(Path(argv[0]), argv[1:], shown_as=argv[0])
     except UnitFailure as ended:
         tell(ended.reason)
         return ended.exit_code
+
+
+def leave() -> None:
+    """End the process group that a script left open: its threads would outlive the interpreter."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        with contextlib.suppress(RuntimeError, ValueError):
+            distributed.destroy_process_group()
 
 
 def tell(reason: str) -> None:

@@ -29,6 +29,7 @@ from .state import (
     tp_size,
 )
 from .steps import StepOutput, load, save, step
+from .tensor import set_tensor_parallelism, tensor_parallelism
 
 __all__ = [
     "DistributedModel",
@@ -52,8 +53,10 @@ __all__ = [
     "rdp_rank",
     "rdp_size",
     "save",
+    "set_tensor_parallelism",
     "size",
     "step",
+    "tensor_parallelism",
     "tp_rank",
     "tp_size",
 ]

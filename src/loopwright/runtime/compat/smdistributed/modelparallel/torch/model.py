@@ -8,7 +8,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed.fsdp import fully_shard
 
-from .state import STATE, dp_size, pp_rank, pp_size
+from .state import STATE, pp_rank, pp_size, rdp_size
+from .tensor import local, split, spread, whole
 
 DTYPES = (
     torch.float32,
@@ -43,6 +44,8 @@ class DistributedModel(torch.nn.Module):
                 if any(True for _ in child.parameters()):
                     fully_shard(child)
             fully_shard(module)
+        if STATE.tensors > 1:
+            split(module, STATE.tensors, dist.get_world_size())
         STATE.steps.append(self)
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
@@ -90,11 +93,12 @@ class DistributedModel(torch.nn.Module):
         for work in self._sent:
             work.wait()
         self._sent.clear()
-        if dp_size() > 1 and STATE.shards == 1:
+        if rdp_size() > 1 and STATE.shards == 1:
             for parameter in self.parameters():
                 if parameter.grad is not None:
-                    dist.all_reduce(parameter.grad, group=STATE.replicas)
-                    parameter.grad /= dp_size()
+                    mine = local(parameter.grad)
+                    dist.all_reduce(mine, group=STATE.replicas)
+                    mine /= rdp_size()
 
     # Splitting
 
@@ -156,29 +160,26 @@ class DistributedModel(torch.nn.Module):
     def state_dict(self, *_arguments: Any, **_settings: Any) -> dict[str, Any]:  # type: ignore[override]
         """Weights of the whole model, gathered on every rank."""
         found = self.module.state_dict()
-        if STATE.shards > 1:
-            return {
-                name: value.full_tensor() if hasattr(value, "full_tensor") else value
-                for name, value in found.items()
-            }
+        if STATE.shards > 1 or STATE.tensors > 1:
+            return whole(found)
         if self._stage is None or pp_size() == 1:
             return dict(found)
         start = dist.get_rank() - pp_rank()
-        whole: dict[str, Any] = {}
+        gathered: dict[str, Any] = {}
         for name, value in found.items():
             owner = self._owners.get(name)
             if owner is None:
-                whole[name] = value
+                gathered[name] = value
                 continue
             shape, dtype = self._shapes[name]
             content = value.clone() if owner == pp_rank() else torch.empty(shape, dtype=dtype)
             dist.broadcast(content, start + owner, group=STATE.pipeline)
-            whole[name] = content
-        return whole
+            gathered[name] = content
+        return gathered
 
     def load_state_dict(self, state: Any, *arguments: Any, **settings: Any) -> Any:
         """Before the first step: weights of the whole model."""
-        return self.module.load_state_dict(state, *arguments, **settings)
+        return self.module.load_state_dict(spread(state, self.module), *arguments, **settings)
 
 
 class DistributedOptimizer:

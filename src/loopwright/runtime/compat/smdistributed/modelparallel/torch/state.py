@@ -1,6 +1,7 @@
 """Who a rank is: its place in the pipeline and among the replicas of the data.
 
-Consecutive ranks make up one pipeline: rank = replica * stages + stage.
+Consecutive ranks make up one pipeline: rank = replica * stages + stage; or, without a pipeline, one
+group of tensor parallelism: rank = replica * tensors + place.
 """
 
 import json
@@ -13,6 +14,7 @@ import torch.distributed as dist
 
 STAGES = ("pipeline_parallel_degree", "partitions")
 SHARDS = "sharded_data_parallel_degree"
+TENSORS = "tensor_parallel_degree"
 
 
 @dataclass
@@ -22,6 +24,7 @@ class State:
     stages: int = 1
     microbatches: int = 1
     shards: int = 1
+    tensors: int = 1
     ready: bool = False
     replicas: Any = None
     pipeline: Any = None
@@ -35,14 +38,9 @@ def init(config: dict[str, Any] | None = None) -> None:
     """Join the job's ranks and lay out the pipelines.
 
     Raises:
-        ValueError: the ranks cannot be divided as asked, or tensor parallelism is asked for.
+        ValueError: the ranks cannot be divided as asked.
     """
     given = {**_parameters(), **(config or {})}
-    if int(given.get("tensor_parallel_degree", 1)) > 1:
-        raise ValueError(
-            f"tensor_parallel_degree is {given['tensor_parallel_degree']}, which Loopwright does "
-            "not support; use pipeline_parallel_degree or sharded_data_parallel_degree."
-        )
     if not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     STATE.stages = int(next((given[name] for name in STAGES if name in given), 1))
@@ -59,19 +57,49 @@ def init(config: dict[str, Any] | None = None) -> None:
             f"sharded_data_parallel_degree is {STATE.shards}; here it must be all {world} ranks, "
             "without a pipeline."
         )
-    count = world // STATE.stages
+    STATE.tensors = int(given.get(TENSORS, 1))
+    _check_tensors(given, world)
+    _make_groups(world)
+    STATE.ready = True
+
+
+def _check_tensors(given: dict[str, Any], world: int) -> None:
+    """Refuse a degree of tensor parallelism that the ranks and the other degrees do not allow.
+
+    Raises:
+        ValueError: naming the way out.
+    """
+    if STATE.tensors == 1:
+        return
+    told = f"{TENSORS} is {STATE.tensors}"
+    if STATE.stages > 1 or STATE.shards > 1:
+        raise ValueError(
+            f"{told}; here it goes neither with a pipeline nor with {SHARDS}: give one of them."
+        )
+    if world % STATE.tensors:
+        raise ValueError(f"{told}, which does not divide the {world} ranks; give a divisor.")
+    if str(given.get("prescaled_batch", "")).lower() != "true":
+        raise ValueError(
+            f"{told} without prescaled_batch; here all ranks of a group must be given the same "
+            "rows: set prescaled_batch to true, and divide the data by smp.rdp_rank()."
+        )
+
+
+def _make_groups(world: int) -> None:
+    """The groups of a pipeline's stages, and of the ranks that hold the same weights."""
+    width = STATE.stages * STATE.tensors
+    count = world // width
     # Every rank makes every group, in the same order: that is how torch.distributed wants it.
     for replica in range(count):
-        ranks = [replica * STATE.stages + stage for stage in range(STATE.stages)]
+        ranks = [replica * width + place for place in range(width)]
         group = dist.new_group(ranks)
         if dist.get_rank() in ranks:
             STATE.pipeline = group
-    for stage in range(STATE.stages):
-        ranks = [replica * STATE.stages + stage for replica in range(count)]
+    for place in range(width):
+        ranks = [replica * width + place for replica in range(count)]
         group = dist.new_group(ranks)
         if dist.get_rank() in ranks:
             STATE.replicas = group
-    STATE.ready = True
 
 
 def _parameters() -> dict[str, Any]:
@@ -135,17 +163,33 @@ def dp_size() -> int:
 
 
 def tp_rank() -> int:
-    """There is no tensor parallelism."""
-    return 0
+    """The place in the group that shares the weights of its layers."""
+    return dist.get_rank() % STATE.tensors
 
 
 def tp_size() -> int:
-    """There is no tensor parallelism."""
-    return 1
+    """Ranks that share the weights of a layer."""
+    return STATE.tensors
 
 
-mp_rank, mp_size = pp_rank, pp_size
-rdp_rank, rdp_size = dp_rank, dp_size
+def mp_rank() -> int:
+    """Among the ranks that hold one model together."""
+    return dist.get_rank() % mp_size()
+
+
+def mp_size() -> int:
+    """Ranks that hold one model together."""
+    return STATE.stages * STATE.tensors
+
+
+def rdp_rank() -> int:
+    """Among the ranks that hold the same weights, and so get other rows."""
+    return dist.get_rank() // mp_size()
+
+
+def rdp_size() -> int:
+    """Ranks that hold the same weights."""
+    return dist.get_world_size() // mp_size()
 
 
 def num_microbatches() -> int:
