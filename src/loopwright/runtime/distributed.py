@@ -8,12 +8,13 @@ host fails, which elastic restarts over several agents do not do reliably.
 import os
 import shutil
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from loopwright.runtime import environment as environments
-from loopwright.runtime import program, rank
+from loopwright.runtime import mpi, program, rank
 from loopwright.runtime.environment import Environment
 from loopwright.runtime.failure import UnitFailure
 
@@ -34,6 +35,7 @@ COMPAT: Final = Path(__file__).parent / "compat"
 RANK: Final = "loopwright.runtime.rank"
 REASON_BYTES_MAX: Final = 4096
 PORT_DEFAULT: Final = "7777"
+TOLD_S: Final = 1.0
 
 
 def launcher(environment: Environment) -> list[str] | None:
@@ -76,12 +78,20 @@ def run(command: list[str], environment: Environment, folder: Path) -> int:
     try:
         return program.run_command(command, folder)
     except UnitFailure as ended:
+        raise UnitFailure(_reason(told, environment) or ended.reason, ended.exit_code) from None
+
+
+def _reason(told: Path, environment: Environment) -> str:
+    """What the first rank that failed told; that of another host comes a moment later."""
+    deadline = time.monotonic() + (TOLD_S if len(environment.hosts) > 1 else 0.0)
+    while True:
         try:
             with told.open(encoding="utf-8", errors="replace") as stream:
-                reason = stream.read(REASON_BYTES_MAX)
+                return stream.read(REASON_BYTES_MAX)
         except OSError:
-            reason = ""
-        raise UnitFailure(reason or ended.reason, ended.exit_code) from None
+            if time.monotonic() >= deadline:
+                return ""
+            time.sleep(0.05)
 
 
 def _torchrun(environment: Environment, parameters: Mapping[str, Any]) -> list[str]:
@@ -106,19 +116,22 @@ def _torchrun(environment: Environment, parameters: Mapping[str, Any]) -> list[s
 
 
 def _mpirun(environment: Environment, parameters: Mapping[str, Any]) -> list[str]:
-    """MPI on one host, where it is installed."""
+    """MPI over all hosts, where it is installed."""
     mpirun = shutil.which("mpirun")
     if mpirun is None:
         raise UnitFailure(
             "distribution asks for MPI, but this machine has no mpirun; install it (Debian: "
             "apt-get install openmpi-bin), or use torch_distributed."
         )
-    if len(environment.hosts) > 1:
-        raise UnitFailure(
-            f"distribution asks for MPI on {len(environment.hosts)} hosts; here MPI runs on one. "
-            "Use instance_count=1 with more processes_per_host, or torch_distributed."
-        )
     count = int(parameters.get(PER_HOST) or environments.gpu_count() or 1)
     more = str(parameters.get("sagemaker_mpi_custom_mpi_options") or "").split()
     root = ["--allow-run-as-root"] if os.getuid() == 0 else []
-    return [mpirun, *root, "--oversubscribe", "-np", str(count), *more, sys.executable, "-m", RANK]
+    hosts = environment.hosts
+    if len(hosts) > 1 and environment.host != hosts[0]:
+        # The first host starts the processes of this one; see the module.
+        return [sys.executable, "-m", "loopwright.runtime.mpi", "wait", environment.host]
+    place = ["-np", str(count)]
+    if len(hosts) > 1:
+        interface = str(environment.resources.get("network_interface_name", "lo"))
+        mpirun, *place = mpi.command(mpirun, hosts, count, interface)
+    return [mpirun, *root, "--oversubscribe", *place, *more, sys.executable, "-m", RANK]

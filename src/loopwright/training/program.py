@@ -1,5 +1,6 @@
 """The unit programs of a training job: one a host, in the form of SageMaker's contract."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ from loopwright.contract.programs import (
 )
 from loopwright.contract.trials import OBJECTIVE, TRIAL
 from loopwright.kernel.records import Record
+from loopwright.runtime.mpi import KEY
 from loopwright.runtime.pipes import FOLDER as PIPES
 from loopwright.training.metrics import built_in
 
@@ -92,7 +94,7 @@ def _program(record: Record, machine: Machine, hosts: list[Host], rank: int) -> 
         **_command(algorithm, runtime),
         "environment": environment,
         "folders": [*FOLDERS, *([kept["folder"]] if kept is not None else [])],
-        "files": _config_files(spec, channels, host, hosts),
+        "files": {**_config_files(spec, channels, host, hosts), **_gang_key(record, hosts)},
         "inputs": inputs,
         "cpus": size.cpus,
         "memory_bytes": size.memory_bytes,
@@ -169,6 +171,13 @@ def _config_files(
         f"input/config/{name}.json": orjson.dumps(document).decode()
         for name, document in documents.items()
     }
+
+
+def _gang_key(record: Record, hosts: list[Host]) -> dict[str, str]:
+    """What the hosts of a job prove to each other by; other jobs never see a uid."""
+    if len(hosts) < 2:
+        return {}
+    return {KEY: hashlib.sha256(f"gang/{record.uid}".encode()).hexdigest()}
 
 
 def _readers(channel: Mapping[str, Any], hosts: list[Host]) -> list[Host]:
