@@ -1,6 +1,6 @@
 """Loopwright's whole path and the peers that serve models, on the same model in one run.
 
-    python -m venv ENV && ENV/bin/pip install litserve bentoml mlflow scikit-learn fastapi
+    python -m venv ENV && ENV/bin/pip install litserve bentoml mlflow scikit-learn "ray[serve]"
     python benchmarks/serving.py ENV
 
 Measure: CPU time of all processes on the path of a request, requests a second, latency. Every
@@ -96,7 +96,7 @@ def _row(seen: list[Load], ours: list[Load]) -> list[str]:
 
 @contextlib.contextmanager
 def _others(environment: Path, where: Path, bodies: Rows) -> Iterator[Targets]:
-    """LitServe, BentoML and MLflow, one worker each; one that is not installed is left out."""
+    """The other peers, one worker each; one that is not installed is left out."""
     python, model = str(environment / "bin" / "python"), str(where / "model.joblib")
     variables = {
         **ONE_THREAD, "BENCH_MODEL": model, "PYTHONPATH": str(HERE), "BENTOML_DO_NOT_TRACK": "1",
@@ -110,6 +110,10 @@ def _others(environment: Path, where: Path, bodies: Rows) -> Iterator[Targets]:
     makers: dict[str, tuple[Callable[[int], list[str]], Rows]] = {
         "LitServe": (
             lambda port: [python, str(HERE / "serving_litserve.py"), str(port)],
+            _asked(bodies, "rows", lambda labels: {"labels": labels}),
+        ),
+        "Ray Serve": (
+            lambda port: [python, str(HERE / "serving_ray.py"), str(port)],
             _asked(bodies, "rows", lambda labels: {"labels": labels}),
         ),
         "BentoML": (
