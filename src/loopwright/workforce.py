@@ -60,7 +60,7 @@ class Workforce:
         self.pool = TaskPool(database)
         self.vision = Vision()
         links = ObjectLinks(settings.home / "links.key", url)
-        self.people = People(Pools(database), Templates(database), links, url)
+        self.people = People(Pools(database), Templates(database), links, url, self.pool.open_tasks)
 
     def functions(self) -> dict[str, Function]:
         """The calls of the planners of people's tasks and loops."""

@@ -166,19 +166,7 @@ class TaskPool:
             known: str | None = connection.execute(held.limit(1)).scalar()
             if known is not None:
                 return known
-            free = (
-                sa.select(TASKS.c.uid, TASKS.c.limit_s)
-                .where(
-                    TASKS.c.team.in_(teams), TASKS.c.state == "open", TASKS.c.job == job,
-                    TASKS.c.until > now, _free(worker, now),
-                )
-                .order_by(TASKS.c.created, TASKS.c.uid)
-                .limit(1)
-            )  # fmt: skip
-            if not self.database.is_sqlite:
-                # Two workers must not be given the last room for an answer.
-                free = free.with_for_update(of=TASKS, skip_locked=True)
-            row = connection.execute(free).first()
+            row = self._next_free(connection, worker, teams, job, now)
             if row is None:
                 return None
             _put(
@@ -195,6 +183,39 @@ class TaskPool:
             return None
         uid = self.database.write(work)
         return self.assignment(uid, worker, teams) if uid is not None else None
+
+    def _next_free(
+        self, connection: sa.Connection, worker: str, teams: Sequence[str], job: str, now: float
+    ) -> Any:
+        """The oldest task that a worker may take, locked, or None."""
+        free = (
+            sa.select(TASKS.c.uid, TASKS.c.limit_s)
+            .where(
+                TASKS.c.team.in_(teams), TASKS.c.state == "open", TASKS.c.job == job,
+                TASKS.c.until > now, _free(worker, now),
+            )
+            .order_by(TASKS.c.created, TASKS.c.uid)
+            .limit(1)
+        )  # fmt: skip
+        if self.database.is_sqlite:
+            return connection.execute(free).first()
+        while True:
+            # Who waited for the lock decided by what was there before: another worker's lease,
+            # which stands in another table, may have taken the last room meanwhile. So what is
+            # locked is looked at once more.
+            row = connection.execute(free.with_for_update(of=TASKS)).first()
+            if row is None:
+                # Also when the task that was waited for was answered meanwhile; then another may
+                # be free.
+                row = connection.execute(free).first()
+                if row is None:
+                    return None
+                continue
+            again = sa.select(TASKS.c.uid).where(
+                TASKS.c.uid == row.uid, TASKS.c.state == "open", _free(worker, now)
+            )
+            if connection.execute(again).first() is not None:
+                return row
 
     def assignment(self, task: str, worker: str, teams: Sequence[str]) -> Assignment:
         """A worker's hold on a task.
@@ -301,6 +322,12 @@ class TaskPool:
             .values(state=DECLINED if decline else RETURNED, until=now)
         )
         self.database.write(lambda connection: connection.execute(statement))
+
+    def open_tasks(self, team: str) -> int:
+        """How many tasks of a team wait for answers."""
+        statement = sa.select(sa.func.count()).where(TASKS.c.team == team, TASKS.c.state == "open")
+        with self.database.read() as connection:
+            return int(connection.execute(statement).scalar_one())
 
     # For planners
 
