@@ -26,6 +26,7 @@ from loopwright.people.links import ObjectLinks
 from loopwright.people.liquid import TemplateError, check, render
 from loopwright.people.pools import Pools
 from loopwright.people.templates import Templates
+from loopwright.wire.depth import read_json
 from loopwright.wire.errors import ApiError, validation
 from loopwright.wire.services import operation
 
@@ -315,8 +316,8 @@ def _ui_operations(people: People) -> dict[str, Operation]:
         if arn:
             content = template_of(context, arn)[1]
         try:
-            given = orjson.loads(params["Task"]["Input"])
-        except orjson.JSONDecodeError as error:
+            given = read_json(params["Task"]["Input"])
+        except ValueError as error:
             wrong = {"Code": "InvalidTaskInput", "Message": f"Task.Input is no JSON: {error}"}
             return {"RenderedContent": "", "Errors": [wrong]}
         tag = library_tag(people.url())
