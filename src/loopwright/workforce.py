@@ -71,7 +71,9 @@ class Workforce:
         self.pool = TaskPool(database, self._notify)
         self.vision = Vision()
         links = ObjectLinks(settings.home / "links.key", outside.url)
-        self.people = People(Pools(database), Templates(database), links, outside.url)
+        self.people = People(
+            Pools(database), Templates(database), links, outside.url, self.pool.open_tasks
+        )
 
     def _notify(self, team: str, task: str) -> None:
         """Tell of work for a team that has a topic: there are no topics here, but events."""

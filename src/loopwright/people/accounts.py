@@ -4,7 +4,7 @@ Times here are real seconds since the epoch: browsers and cookies live by them.
 """
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -185,7 +185,11 @@ class Accounts:
         self._change(user, {"enabled": enabled, "modified": now}, ends_sessions=not enabled)
 
     def set_attributes(self, user: User, changes: Mapping[str, str], now: float) -> None:
-        """Merge attributes; an empty value removes one."""
+        """Merge attributes; an empty value removes one.
+
+        Raises:
+            ApiError: `AliasExistsException`: another user of the pool has the address.
+        """
         merged = {**user.attributes, **changes}
         kept = {name: value for name, value in merged.items() if value}
         values = {
@@ -193,7 +197,19 @@ class Accounts:
             "email": kept.get("email", "").lower(),
             "modified": now,
         }
-        self._change(user, values)
+
+        def work(connection: sa.Connection) -> None:
+            others = sa.select(USERS.c.sub).where(
+                USERS.c.pool == user.pool, USERS.c.sub != user.sub,
+                USERS.c.email == values["email"], USERS.c.email != "",
+            )  # fmt: skip
+            if connection.execute(others).first() is not None:
+                raise ApiError(
+                    "AliasExistsException", "An account with the given email already exists."
+                )
+            connection.execute(sa.update(USERS).where(USERS.c.sub == user.sub).values(**values))
+
+        self._database.write(work)
 
     def remove(self, user: User) -> None:
         """Forget a user. What was answered stays."""
@@ -274,10 +290,11 @@ class Accounts:
             SignInError: wrong, locked, disabled, or a temporary password that has ended.
         """
         found: User | None = None
-        for row in self._attempt(name.strip(), now):
+        rows = self._attempt(name.strip(), now)
+        for row in rows:
             if is_right(row.password, password) and found is None:
                 found = _user(row)
-                self._succeeded(row)
+                self._succeeded(row, rows)
                 until = row.password_until
         if found is None:
             raise SignInError("Incorrect username or password.")
@@ -318,11 +335,20 @@ class Accounts:
             is_right("", password="x")
         return rows
 
-    def _succeeded(self, row: Any) -> None:
-        statement = (
-            sa.update(USERS).where(USERS.c.sub == row.sub).values(failures=0, locked_until=0.0)
-        )
-        self._database.write(lambda connection: connection.execute(statement))
+    def _succeeded(self, row: Any, meant: Sequence[Any]) -> None:
+        """Forgive the failures of who signed in; who has the same name in another pool was not
+        meant, and is as before."""
+
+        def work(connection: sa.Connection) -> None:
+            for other in meant:
+                mine = other.sub == row.sub
+                values = {
+                    "failures": 0 if mine else other.failures,
+                    "locked_until": 0.0 if mine else other.locked_until,
+                }
+                connection.execute(sa.update(USERS).where(USERS.c.sub == other.sub).values(values))
+
+        self._database.write(work)
 
 
 def _named(name: str) -> sa.ColumnElement[bool]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from loopwright.kernel.store import Query
 from loopwright.kernel.verbs import Context, Operation
 from loopwright.people.accounts import CONFIRMED, DAY_S, FORCE_CHANGE, Accounts, User
 from loopwright.people.passwords import POLICY_DEFAULT, new_password, weakness
@@ -38,7 +39,7 @@ def cognito_operations(pools: Pools, accounts: Accounts) -> dict[str, Operation]
         **_domain_operations(pools),
         **_group_operations(pools, accounts),
         **_user_operations(pools, accounts),
-        **_membership_operations(accounts),
+        **_membership_operations(pools, accounts),
     }
 
 
@@ -53,6 +54,8 @@ def _pool_operations(pools: Pools) -> dict[str, Operation]:
             "Name": params["PoolName"],
             "Arn": f"arn:aws:cognito-idp:{context.region}:{context.kinds.account}:userpool/{pool}",
             "Policies": {"PasswordPolicy": _policy(params)},
+            "MfaConfiguration": "OFF",
+            "DeletionProtection": params.get("DeletionProtection", "INACTIVE"),
             "CreationDate": now,
             "LastModifiedDate": now,
         }
@@ -60,7 +63,11 @@ def _pool_operations(pools: Pools) -> dict[str, Operation]:
         return {"UserPool": document}
 
     def describe(_context: Context, params: Params) -> Params:
-        return {"UserPool": pools.get(params["UserPoolId"])}
+        pool = pools.get(params["UserPoolId"])
+        shown = {**pool, "EstimatedNumberOfUsers": pools.user_count(pool["Id"])}
+        if domains := pools.domains(pool["Id"]):
+            shown["Domain"] = domains[0]
+        return {"UserPool": shown}
 
     def update(_context: Context, params: Params) -> Params:
         _refuse(params)
@@ -76,8 +83,14 @@ def _pool_operations(pools: Pools) -> dict[str, Operation]:
         items, token = _page(pools.all(context.region), params, "MaxResults")
         return {"UserPools": items, "NextToken": token}
 
-    def delete(_context: Context, params: Params) -> Params:
+    def delete(context: Context, params: Params) -> Params:
         pool = pools.get(params["UserPoolId"])
+        _refuse_used(context, pool["Id"], "", f"User pool {pool['Id']}")
+        if pools.domains(pool["Id"]):
+            raise _invalid(
+                "User pool cannot be deleted. It has a domain configured that should be deleted "
+                "first."
+            )
         if pool.get("DeletionProtection") == "ACTIVE":
             raise _invalid(
                 f"User pool {pool['Id']} cannot be deleted: DeletionProtection is ACTIVE; set it "
@@ -115,8 +128,11 @@ def _client_operations(pools: Pools) -> dict[str, Operation]:
         items, token = _page(pools.clients(pool), params, "MaxResults")
         return {"UserPoolClients": items, "NextToken": token}
 
-    def delete(_context: Context, params: Params) -> Params:
+    def delete(context: Context, params: Params) -> Params:
         pools.client(params["UserPoolId"], params["ClientId"])
+        _refuse_used(
+            context, params["UserPoolId"], params["ClientId"], f"App client {params['ClientId']}"
+        )
         pools.remove_client(params["UserPoolId"], params["ClientId"])
         return {}
 
@@ -295,20 +311,24 @@ def _change_operations(pools: Pools, accounts: Accounts) -> dict[str, Operation]
         ),
         "AdminDeleteUserAttributes": changing(
             lambda user, params: accounts.set_attributes(
-                user, dict.fromkeys(params["UserAttributeNames"], ""), time.time()
+                user,
+                _attributes([{"Name": name} for name in params["UserAttributeNames"]]),
+                time.time(),
             )
         ),
         "AdminConfirmSignUp": changing(_already_confirmed),
     }
 
 
-def _membership_operations(accounts: Accounts) -> dict[str, Operation]:
+def _membership_operations(pools: Pools, accounts: Accounts) -> dict[str, Operation]:
     def join(_context: Context, params: Params) -> Params:
+        pools.group(pools.get(params["UserPoolId"])["Id"], params["GroupName"])
         user = accounts.find(params["UserPoolId"], params["Username"])
         accounts.join(user, params["GroupName"])
         return {}
 
     def leave(_context: Context, params: Params) -> Params:
+        pools.group(pools.get(params["UserPoolId"])["Id"], params["GroupName"])
         user = accounts.find(params["UserPoolId"], params["Username"])
         accounts.leave(user, params["GroupName"])
         return {}
@@ -323,6 +343,18 @@ def _already_confirmed(user: User, _params: Params) -> None:
             f"User cannot be confirmed. Current status is {user.status}; users are made by "
             "AdminCreateUser and choose their password by an invitation.",
         )
+
+
+def _refuse_used(context: Context, pool: str, client: str, what: str) -> None:
+    """Refuse to delete what workers sign in by."""
+    forces, _ = context.store.find(Query(context.region, "Workforce", limit=100))
+    for force in forces:
+        config = force.spec.get("CognitoConfig", {})
+        if config.get("UserPool") == pool and client in ("", config["ClientId"]):
+            raise _invalid(
+                f"{what} cannot be deleted: the workers of workforce {force.name} sign in by it; "
+                "delete the workforce first."
+            )
 
 
 def _policy(params: Mapping[str, Any]) -> dict[str, Any]:

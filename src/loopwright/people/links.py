@@ -74,7 +74,11 @@ def split(uri: str, base: str = "") -> tuple[str, str] | None:
     if uri.startswith("s3://"):
         bucket, _, key = uri[5:].partition("/")
         return (bucket, key) if bucket and key else None
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        # Such as `http://[`: no address at all, so none of ours.
+        return None
     if parts.scheme not in ("http", "https") or "@" in parts.netloc:
         return None
     path = unquote(parts.path).lstrip("/")

@@ -41,6 +41,8 @@ class _Limited(Environment):
     loop_iteration_limit = LOOPS_MAX
     output_stream_limit = OUTPUT_BYTES_MAX
     context_depth_limit = 30
+    # A text that is appended to itself doubles each time: no loop limit would end that in time.
+    local_namespace_limit = OUTPUT_BYTES_MAX
 
 
 class _Json(dict[str, Any]):
@@ -105,8 +107,15 @@ def _escape(value: Any) -> Markup:
     return escape("" if value is None else str(value))
 
 
+def _escape_once(value: Any) -> Markup:
+    """Escaped, where entities that stand in the text already are left as they are."""
+    return escape(unescape("" if value is None else str(value)))
+
+
 def _text(value: Any) -> str:
-    """What was meant: a captured text is escaped already."""
+    """What was meant: a captured text is escaped already, and null is no text."""
+    if value is None:
+        return ""
     return unescape(str(value)) if isinstance(value, Markup) else str(value)
 
 
@@ -119,7 +128,7 @@ def _compiled(content: str, link: Link) -> Any:
     environment = _Limited(autoescape=True, loader=DictLoader({}))
     environment.filters["to_json"] = _to_json
     environment.filters["escape"] = _escape
-    environment.filters["escape_once"] = _escape
+    environment.filters["escape_once"] = _escape_once
     environment.filters["skip_autoescape"] = _skip_autoescape
     environment.filters["grant_read_access"] = lambda value: link(_text(value))
     return environment.from_string(content)

@@ -11,7 +11,7 @@ import json
 import secrets
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -21,6 +21,8 @@ import jwt
 from loopwright.people.accounts import CONFIRMED, Accounts, User
 from loopwright.wire.errors import ApiError
 
+# The last one is what many providers have by themselves; it counts when neither token nor user
+# info has one of SageMaker's.
 GROUP_CLAIMS: Final = ("sagemaker:groups", "sagemaker-groups", "groups")
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "ES256", "ES384", "PS256", "EdDSA")
 TIMEOUT_S: Final = 10.0
@@ -92,7 +94,7 @@ def finish(
         },
     )
     claims = _checked(config, str(tokens.get("id_token", "")), nonce)
-    if not _groups(claims) and tokens.get("access_token"):
+    if not _groups(claims, GROUP_CLAIMS[:2]) and tokens.get("access_token"):
         more = _call(config["UserInfoEndpoint"], None, str(tokens["access_token"]))
         if more.get("sub") not in (None, claims["sub"]):
             raise OidcError("The provider's user info is about somebody else.")
@@ -123,8 +125,8 @@ def _checked(config: Mapping[str, Any], token: str, nonce: str) -> dict[str, Any
     return claims
 
 
-def _groups(claims: Mapping[str, Any]) -> list[str]:
-    for name in GROUP_CLAIMS:
+def _groups(claims: Mapping[str, Any], names: Sequence[str] = GROUP_CLAIMS) -> list[str]:
+    for name in names:
         found = claims.get(name)
         if isinstance(found, str):
             return [found]

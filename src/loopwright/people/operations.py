@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Any, Final
 
 import orjson
@@ -25,6 +26,7 @@ from loopwright.people.links import ObjectLinks
 from loopwright.people.liquid import TemplateError, check, render
 from loopwright.people.pools import Pools
 from loopwright.people.templates import Templates
+from loopwright.wire.depth import read_json
 from loopwright.wire.errors import ApiError, validation
 from loopwright.wire.services import operation
 
@@ -46,12 +48,14 @@ class People:
 
     Attributes:
         url: The platform's public address, empty until it is known.
+        open_tasks: How many tasks of a workteam's ARN wait for answers.
     """
 
     pools: Pools
     templates: Templates
     links: ObjectLinks
     url: Callable[[], str]
+    open_tasks: Callable[[str], int]
 
 
 def people_operations(people: People) -> dict[str, Operation]:
@@ -77,6 +81,7 @@ def _workforce_operations(people: People) -> dict[str, Operation]:
 
     def update(context: Context, params: Params) -> Params:
         record = find(context, WORKFORCE_KIND, params["WorkforceName"])
+        _check_network(params)
         if params.get("OidcConfig") and record.spec.get("CognitoConfig"):
             raise ApiError(
                 "ConflictException",
@@ -110,6 +115,7 @@ def _workforce_operations(people: People) -> dict[str, Operation]:
 
 
 def _check_workforce(people: People, context: Context, params: Mapping[str, Any]) -> None:
+    _check_network(params)
     cognito, oidc = params.get("CognitoConfig"), params.get("OidcConfig")
     if bool(cognito) == bool(oidc):
         raise validation("Give either CognitoConfig or OidcConfig: how the workforce signs in.")
@@ -121,6 +127,20 @@ def _check_workforce(people: People, context: Context, params: Mapping[str, Any]
         )
     if cognito:
         people.pools.client(people.pools.get(cognito["UserPool"])["Id"], cognito["ClientId"])
+
+
+def _check_network(params: Mapping[str, Any]) -> None:
+    """Refuse what would promise a way in that is not guarded here, and networks that are none."""
+    if params.get("WorkforceVpcConfig"):
+        raise validation(
+            "WorkforceVpcConfig is not offered: the portal is on Loopwright's own address. Give "
+            "SourceIpConfig to take work from given networks only."
+        )
+    for cidr in params.get("SourceIpConfig", {}).get("Cidrs", ()):
+        try:
+            ip_network(cidr, strict=False)
+        except ValueError as error:
+            raise validation(f"SourceIpConfig.Cidrs has {cidr!r}: {error}.") from None
 
 
 def shown_workforce(people: People, record: Record) -> dict[str, Any]:
@@ -150,6 +170,10 @@ def _sub_domain(people: People) -> str:
 
 def _workteam_operations(people: People) -> dict[str, Operation]:
     def create_workteam(context: Context, params: Params) -> Params:
+        _check_access(params)
+        if context.store.get(context.region, "Workteam", params["WorkteamName"]) is not None:
+            # Before a workforce is made for a team that is not.
+            return create(context, WORKTEAM_KIND, params)
         force = _check_members(people, context, params.get("WorkforceName"), params)
         return create(context, WORKTEAM_KIND, {**params, "WorkforceName": force})
 
@@ -159,6 +183,7 @@ def _workteam_operations(people: People) -> dict[str, Operation]:
 
     def update(context: Context, params: Params) -> Params:
         record = find(context, WORKTEAM_KIND, params["WorkteamName"])
+        _check_access(params)
         if params.get("MemberDefinitions"):
             _check_members(people, context, record.spec["WorkforceName"], params)
         changed = _replace(context, WORKTEAM_KIND, record.name, params)
@@ -171,6 +196,11 @@ def _workteam_operations(people: People) -> dict[str, Operation]:
         record = context.store.get(context.region, "Workteam", params["WorkteamName"])
         if record is None:
             return {"Success": False}
+        if count := people.open_tasks(record.arn):
+            raise validation(
+                f"Workteam {record.name} has {count} open tasks, which nobody else could answer; "
+                "stop their loops first, or wait for them."
+            )
         context.store.delete(record)
         return {"Success": True}
 
@@ -190,6 +220,18 @@ def _workteam_operations(people: People) -> dict[str, Operation]:
         "DescribeSubscribedWorkteam": subscribed,
         "ListSubscribedWorkteams": lambda context, params: {"SubscribedWorkteams": []},
     }
+
+
+def _check_access(params: Mapping[str, Any]) -> None:
+    constraints = (
+        params.get("WorkerAccessConfiguration", {}).get("S3Presign", {}).get("IamPolicyConstraints")
+    )
+    for name, value in (constraints or {}).items():
+        if value == "Enabled":
+            raise validation(
+                f"WorkerAccessConfiguration.S3Presign.IamPolicyConstraints.{name} is not offered: "
+                "addresses of objects are signed, for one object and for two hours at most."
+            )
 
 
 def _check_members(
@@ -213,8 +255,15 @@ def _check_members(
         if not cognito:
             raise validation("There is no workforce yet; create one with OidcConfig first.")
         config = {"UserPool": cognito[0]["UserPool"], "ClientId": cognito[0]["ClientId"]}
-        create(context, WORKFORCE_KIND, {"WorkforceName": "default", "CognitoConfig": config})
-        return "default"
+        asked = {"WorkforceName": "default", "CognitoConfig": config}
+        try:
+            create(context, WORKFORCE_KIND, asked)
+            return "default"
+        except ApiError as error:
+            if error.code != "ResourceInUse":
+                raise
+            # Another team was made at the same moment.
+            force = find(context, WORKFORCE_KIND, "default")
     signs_in = force.spec.get("CognitoConfig")
     if bool(signs_in) != bool(cognito):
         way = "CognitoMemberDefinition" if signs_in else "OidcMemberDefinition"
@@ -267,8 +316,8 @@ def _ui_operations(people: People) -> dict[str, Operation]:
         if arn:
             content = template_of(context, arn)[1]
         try:
-            given = orjson.loads(params["Task"]["Input"])
-        except orjson.JSONDecodeError as error:
+            given = read_json(params["Task"]["Input"])
+        except ValueError as error:
             wrong = {"Code": "InvalidTaskInput", "Message": f"Task.Input is no JSON: {error}"}
             return {"RenderedContent": "", "Errors": [wrong]}
         tag = library_tag(people.url())

@@ -11,6 +11,7 @@ from loopwright.people.accounts import Accounts, User
 from loopwright.people.cognito import cognito_operations
 from loopwright.people.kinds import WORKTEAM_KIND
 from loopwright.people.operations import People, people_operations
+from loopwright.people.pools import Pools
 from loopwright.people.progress import progress_of
 from loopwright.people.sessions import (
     INVITATION,
@@ -37,7 +38,7 @@ def own_people_operations(
     def invite(context: Context, params: Params) -> Params:
         team = context.store.get(context.region, "Workteam", params["WorkteamName"])
         if team is None:
-            team = _new_team(context, cognito, teams, params["WorkteamName"])
+            team = _new_team(context, people, cognito, teams, params["WorkteamName"])
         member = team.spec["MemberDefinitions"][0].get("CognitoMemberDefinition")
         if member is None:
             raise validation(
@@ -74,6 +75,7 @@ def own_people_operations(
 
 def _new_team(
     context: Context,
+    people: People,
     cognito: dict[str, Operation],
     teams: dict[str, Operation],
     name: str,
@@ -89,10 +91,7 @@ def _new_team(
         config = forces[0].spec["CognitoConfig"]
         pool, client = config["UserPool"], config["ClientId"]
     else:
-        made = cognito["CreateUserPool"](context, {"PoolName": POOL_NAME})
-        pool = made["UserPool"]["Id"]
-        asked = {"UserPoolId": pool, "ClientName": CLIENT_NAME}
-        client = cognito["CreateUserPoolClient"](context, asked)["UserPoolClient"]["ClientId"]
+        pool, client = _own_pool(context, people.pools, cognito)
     try:
         cognito["CreateGroup"](context, {"UserPoolId": pool, "GroupName": name})
     except ApiError as error:
@@ -110,11 +109,26 @@ def _new_team(
     return find(context, WORKTEAM_KIND, name)
 
 
+def _own_pool(context: Context, pools: Pools, cognito: dict[str, Operation]) -> tuple[str, str]:
+    """Our own pool and client; those that an invitation made which a crash cut off, if any."""
+    known = [item for item in pools.all(context.region) if item["Name"] == POOL_NAME]
+    asked: Params = {"PoolName": POOL_NAME}
+    pool = (known[0] if known else cognito["CreateUserPool"](context, asked)["UserPool"])["Id"]
+    clients = [item for item in pools.clients(pool) if item["ClientName"] == CLIENT_NAME]
+    if clients:
+        return pool, clients[0]["ClientId"]
+    asked = {"UserPoolId": pool, "ClientName": CLIENT_NAME}
+    return pool, cognito["CreateUserPoolClient"](context, asked)["UserPoolClient"]["ClientId"]
+
+
 def _user(
     context: Context, cognito: dict[str, Operation], accounts: Accounts, pool: str, email: str
 ) -> User:
-    known = [user for user in accounts.of_pool(pool) if user.email == email.lower()]
+    users = accounts.of_pool(pool)
+    known = [user for user in users if email.lower() in (user.email, user.username.lower())]
     if known:
+        if not known[0].enabled:
+            raise validation(f"The user {email} is disabled; AdminEnableUser lets it in again.")
         return known[0]
     asked = {
         "UserPoolId": pool,

@@ -154,7 +154,7 @@ class TaskPool:
             known: str | None = connection.execute(held.limit(1)).scalar()
             if known is not None:
                 return known
-            row = self._next(connection, worker, teams, job, now)
+            row = self._next_free(connection, worker, teams, job, now)
             if row is None:
                 return None
             _put(
@@ -172,28 +172,22 @@ class TaskPool:
         uid = self.database.write(work)
         return self.assignment(uid, worker, teams) if uid is not None else None
 
-    def _next(
+    def _next_free(
         self, connection: sa.Connection, worker: str, teams: Sequence[str], job: str, now: float
     ) -> Any:
-        """The oldest task of a job that has room for a worker."""
-        found = []
-        for team in teams:
-            # A team at a time: the index gives them in order, and the first that is free ends it.
-            free = (
-                sa.select(TASKS.c.uid, TASKS.c.limit_s, TASKS.c.created)
-                .where(
-                    *_open(team), TASKS.c.job == job, TASKS.c.until > now, _free(worker, now)
-                )
-                .order_by(TASKS.c.created)
-                .limit(1)
-            )  # fmt: skip
-            if not self.database.is_sqlite:
-                # Two workers must not be given the last room for an answer.
-                free = free.with_for_update(of=TASKS, skip_locked=True)
-            row = connection.execute(free).first()
-            if row is not None:
-                found.append(row)
-        return min(found, key=lambda item: item.created, default=None)
+        """The oldest task that a worker may take, locked, or None."""
+        while True:
+            row = _oldest(connection, worker, teams, job, now)
+            if row is None or self.database.is_sqlite:
+                return row
+            # Who waited for the lock decided by what was there before: another worker's lease,
+            # which stands in another table, may have taken the last room meanwhile. So what is
+            # locked is looked at once more.
+            own = TASKS.c.uid == row.uid
+            connection.execute(sa.select(TASKS.c.uid).where(own).with_for_update())
+            again = sa.select(TASKS.c.uid).where(own, TASKS.c.state == "open", _free(worker, now))
+            if connection.execute(again).first() is not None:
+                return row
 
     def assignment(self, task: str, worker: str, teams: Sequence[str]) -> Assignment:
         """A worker's hold on a task.
@@ -301,6 +295,12 @@ class TaskPool:
         )
         self.database.write(lambda connection: connection.execute(statement))
 
+    def open_tasks(self, team: str) -> int:
+        """How many tasks of a team wait for answers."""
+        statement = sa.select(sa.func.count()).where(TASKS.c.team == team, TASKS.c.state == "open")
+        with self.database.read() as connection:
+            return int(connection.execute(statement).scalar_one())
+
     # For planners
 
     def functions(self) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
@@ -373,6 +373,25 @@ class TaskPool:
             }
             for row in rows
         ]
+
+
+def _oldest(
+    connection: sa.Connection, worker: str, teams: Sequence[str], job: str, now: float
+) -> Any:
+    """The oldest task of a job that has room for a worker."""
+    found = []
+    for team in teams:
+        # A team at a time: the index gives them in order, and the first that is free ends it.
+        free = (
+            sa.select(TASKS.c.uid, TASKS.c.limit_s, TASKS.c.created)
+            .where(*_open(team), TASKS.c.job == job, TASKS.c.until > now, _free(worker, now))
+            .order_by(TASKS.c.created)
+            .limit(1)
+        )
+        row = connection.execute(free).first()
+        if row is not None:
+            found.append(row)
+    return min(found, key=lambda item: item.created, default=None)
 
 
 def _open(team: str) -> tuple[sa.ColumnElement[bool], ...]:

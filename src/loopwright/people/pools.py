@@ -117,6 +117,18 @@ class Pools:
         row = self._first(sa.select(DOMAINS.c.pool).where(DOMAINS.c.domain == domain))
         return str(row.pool) if row is not None else None
 
+    def domains(self, pool: str) -> list[str]:
+        """The domains of a pool."""
+        statement = sa.select(DOMAINS.c.domain).where(DOMAINS.c.pool == pool)
+        with self._database.read() as connection:
+            return sorted(connection.execute(statement).scalars())
+
+    def user_count(self, pool: str) -> int:
+        """How many users a pool has."""
+        statement = sa.select(sa.func.count()).select_from(USERS).where(USERS.c.pool == pool)
+        with self._database.read() as connection:
+            return int(connection.execute(statement).scalar_one())
+
     def remove_domain(self, domain: str) -> None:
         """Forget a domain."""
         self._write(sa.delete(DOMAINS).where(DOMAINS.c.domain == domain))

@@ -3,7 +3,6 @@
 from typing import Any, Final
 from urllib.parse import quote
 
-import orjson
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -27,6 +26,7 @@ from loopwright.portal.web import (
     to,
 )
 from loopwright.portal.workers import Worker
+from loopwright.wire.depth import read_json
 
 SANDBOX: Final = "allow-scripts allow-forms allow-popups allow-downloads allow-modals"
 WAYS: Final = {"decline": True, "return": False}
@@ -86,6 +86,8 @@ class TaskRoutes:
 
     def _held(self, request: Request, worker: Worker) -> Assignment:
         task = request.path_params["task"]
+        if "\0" in task:
+            raise Refused(404, "There is no such page.")
         try:
             return self._desk.pool.assignment(task, worker.sub, worker.teams)
         except Gone as error:
@@ -175,8 +177,8 @@ class TaskRoutes:
 
 def _read_answer(body: bytes) -> dict[str, Any]:
     try:
-        answer = orjson.loads(body)["answer"]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
+        answer = read_json(body)["answer"]
+    except (ValueError, KeyError, TypeError):
         raise Refused(400, "The answer is no JSON object.") from None
     if not isinstance(answer, dict):
         raise Refused(400, "The answer is no JSON object.")

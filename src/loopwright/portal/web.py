@@ -115,7 +115,11 @@ async def form(request: Request) -> dict[str, str]:
     if kind != "application/x-www-form-urlencoded":
         raise Refused(415, "This address takes a form.")
     try:
-        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=50))
+        fields = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=50))
+        # A zero byte is in no text that every database takes.
+        return {
+            name: value.replace("\0", "\N{REPLACEMENT CHARACTER}") for name, value in fields.items()
+        }
     except ValueError:
         raise Refused(400, "The form cannot be read.") from None
 

@@ -107,9 +107,9 @@ def _check_members(
 
 
 def _check_comparisons(parameters: Mapping[str, Any], where: str, name: str) -> None:
-    given = parameters.get(name)
-    if given is None:
+    if name not in parameters:
         return
+    given = parameters[name]
     if not isinstance(given, dict) or not given:
         raise validation(f"{where}.{name} must hold one or more of {', '.join(COMPARISONS)}.")
     for word, value in given.items():

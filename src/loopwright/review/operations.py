@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import orjson
-
 from loopwright.kernel.kinds import STOPPING
 from loopwright.kernel.records import Record
 from loopwright.kernel.store import Query, Taken, encode, new_uid
@@ -21,6 +19,7 @@ from loopwright.kernel.verbs import (
 )
 from loopwright.review.kinds import FLOW_KIND, LOOP_KIND
 from loopwright.review.plan import LOOP_FINISHED
+from loopwright.wire.depth import read_json
 from loopwright.wire.errors import ApiError, validation
 
 Params = dict[str, Any]
@@ -66,8 +65,8 @@ def _start(context: Context, params: Params) -> Params:
             "things into S3 and give their addresses."
         )
     try:
-        content = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
+        content = read_json(text)
+    except ValueError as error:
         raise validation(f"HumanLoopInput.InputContent is no JSON: {error}") from None
     if not isinstance(content, dict):
         raise validation("HumanLoopInput.InputContent must be a JSON object.")

@@ -6,18 +6,20 @@ class people are asked; beyond that a random share is, which the event's id deci
 """
 
 import base64
+import csv
 import hashlib
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import orjson
-
+from loopwright.wire.depth import read_json
 from loopwright.wire.errors import validation
 
 STEP: Final = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
 TEXTS: Final = ("text/", "application/json", "application/jsonlines", "application/x-ndjson")
+LINES: Final = ("application/jsonlines", "application/x-ndjson", "application/x-jsonlines")
 USUAL: Final = ("predictions", "probabilities", "outputs", "scores", "score")
 ROW_USUAL: Final = ("score", "probability", "confidence", "probabilities", "scores")
 LABEL_USUAL: Final = ("predicted_label", "label", "class")
@@ -56,19 +58,19 @@ def at(path: str, document: Any) -> Any:
 
 
 def parse(body: bytes, content_type: str) -> Any:
-    """A body as JSON values: CSV as rows of numbers or texts, other text as text, else None."""
+    """A body as JSON values: CSV and JSON lines as rows, other text as text, else None."""
     bare = content_type.partition(";")[0].strip().lower()
     try:
         text = body.decode()
     except UnicodeDecodeError:
         return None
-    if bare in ("text/csv", "application/csv"):
-        return [
-            [_cell(cell) for cell in line.split(",")] for line in text.split("\n") if line.strip()
-        ]
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
+        if bare in ("text/csv", "application/csv"):
+            return [[_cell(cell) for cell in row] for row in csv.reader(io.StringIO(text)) if row]
+        if bare in LINES:
+            return [read_json(line) for line in text.splitlines() if line.strip()]
+        return read_json(body)
+    except (ValueError, csv.Error):
         return text if bare.startswith("text/") else None
 
 
@@ -84,7 +86,9 @@ def source_of(body: bytes, content_type: str) -> str:
     bare = content_type.partition(";")[0].strip().lower()
     if bare.startswith(TEXTS) or not bare:
         try:
-            return body.decode()
+            # A zero byte is in no text that every database keeps.
+            if b"\0" not in body:
+                return body.decode()
         except UnicodeDecodeError:
             bare = bare or "application/octet-stream"
     return f"data:{bare};base64,{base64.b64encode(body).decode()}"
@@ -131,7 +135,7 @@ def _row(item: Any, names: Sequence[str]) -> Row | None:
         index = values.index(confidence)
     if isinstance(label, int | float) and not isinstance(label, bool):
         index, label = int(label), None
-    named = names[index] if index < len(names) else str(index)
+    named = names[index] if 0 <= index < len(names) else str(index)
     return Row(str(label) if label is not None else named, float(confidence))
 
 

@@ -22,6 +22,7 @@ TIMEOUT_S: Final = 5.0
 RETRY_S_MAX: Final = 300.0
 ATTEMPTS_DEFAULT: Final = 185
 AGE_DEFAULT_S: Final = 86_400
+QUOTE: Final = re.compile(r'(?<!\\)"')
 VARIABLE: Final = re.compile(r"<([A-Za-z0-9_.-]+)>")
 Invoke = Callable[[str, str, bytes], None]
 
@@ -45,7 +46,9 @@ class Delivery:
             try:
                 self._deliver(row, target)
                 self._bus.settle(row.id, row.attempts + 1, None, "delivered")
-            except (OSError, ApiError, http.client.HTTPException) as error:
+            except (OSError, ApiError, http.client.HTTPException, ValueError) as error:
+                # ValueError: a header or an address that no request can be made of. It must not
+                # keep what is due after it from being delivered.
                 self._failed(row, target, str(error))
         return len(rows)
 
@@ -63,7 +66,7 @@ class Delivery:
         self._bus.settle(row.id, attempts, None if over else now + wait_s, reason)
 
     def _deliver(self, row: Any, target: Mapping[str, Any]) -> None:
-        payload = payload_of(target, orjson.loads(row.event))
+        payload = payload_of(target, orjson.loads(row.event), row.id.split("/")[1])
         if ":lambda:" in target["Arn"]:
             self._invoke(target["Arn"], row.id, payload)
             return
@@ -78,7 +81,7 @@ class Delivery:
         _send(destination, secret, target.get("HttpParameters", {}), payload)
 
 
-def payload_of(target: Mapping[str, Any], event: Mapping[str, Any]) -> bytes:
+def payload_of(target: Mapping[str, Any], event: Mapping[str, Any], rule: str = "") -> bytes:
     """What a target gets: the event, a part of it, a constant, or a text made of parts."""
     if "Input" in target:
         return str(target["Input"]).encode()
@@ -88,15 +91,35 @@ def payload_of(target: Mapping[str, Any], event: Mapping[str, Any]) -> bytes:
     if transformer is None:
         return orjson.dumps(event)
     values = {name: _at(path, event) for name, path in transformer.get("InputPathsMap", {}).items()}
-    values |= {"aws.events.event": event, "aws.events.event.json": orjson.dumps(event).decode()}
+    values |= {
+        "aws.events.event": event,
+        "aws.events.event.json": event,
+        "aws.events.event.ingestion-time": event["time"],
+        "aws.events.rule-name": rule,
+        "aws.events.rule-arn": f"arn:aws:events:{event['region']}:{event['account']}:rule/{rule}",
+    }
+    return _filled(transformer["InputTemplate"], values).encode()
 
-    def filled(match: re.Match[str]) -> str:
+
+def _filled(template: str, values: Mapping[str, Any]) -> str:
+    """A template with its variables: as JSON where a value stands, as text within quotes."""
+    is_json = template.lstrip()[:1] in ("{", "[", '"')
+    parts: list[str] = []
+    at, quoted = 0, False
+    for match in VARIABLE.finditer(template):
+        before = template[at : match.start()]
+        at = match.end()
+        quoted ^= len(QUOTE.findall(before)) % 2 == 1
         value = values.get(match[1])
-        if value is None:
-            return ""
-        return value if isinstance(value, str) else orjson.dumps(value).decode()
-
-    return VARIABLE.sub(filled, transformer["InputTemplate"]).encode()
+        text = value if isinstance(value, str) else orjson.dumps(value).decode()
+        if is_json and not quoted:
+            text = orjson.dumps(value).decode()
+        elif value is None:
+            text = ""
+        elif is_json:
+            text = orjson.dumps(text).decode()[1:-1]
+        parts += [before, text]
+    return "".join(parts) + template[at:]
 
 
 def _at(path: str, event: Any) -> Any:

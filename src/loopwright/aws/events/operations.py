@@ -4,11 +4,10 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import orjson
-
 from loopwright.aws.events.bus import RULE, TARGET, Bus
 from loopwright.aws.events.pattern import matches, read_pattern
 from loopwright.kernel.verbs import Context, Operation, make_token, read_token, seconds
+from loopwright.wire.depth import read_json
 from loopwright.wire.errors import ApiError, validation
 
 Params = dict[str, Any]
@@ -19,6 +18,8 @@ PAGE: Final = 100
 TARGET_MEMBERS: Final = frozenset(
     "Id Arn RoleArn Input InputPath InputTransformer HttpParameters RetryPolicy".split()
 )
+MORE: Final = "InvocationHttpParameters"
+NEEDED: Final = {"BASIC": "BasicAuthParameters", "API_KEY": "ApiKeyAuthParameters"}
 SECRETS: Final = {
     "BasicAuthParameters": "Password",
     "ApiKeyAuthParameters": "ApiKeyValue",
@@ -33,10 +34,18 @@ def events_operations(bus: Bus) -> dict[str, Operation]:
         **_connection_operations(bus),
         **_destination_operations(bus),
         "PutEvents": _put_events(bus),
-        "TestEventPattern": lambda context, params: {
-            "Result": matches(read_pattern(params["EventPattern"]), orjson.loads(params["Event"]))
-        },
+        "TestEventPattern": _test_pattern,
     }
+
+
+def _test_pattern(_context: Context, params: Params) -> Params:
+    try:
+        event = read_json(params["Event"])
+    except ValueError as error:
+        raise validation(f"Event is no JSON: {error}") from None
+    if not isinstance(event, dict):
+        raise validation("Event must be a JSON object.")
+    return {"Result": matches(read_pattern(params["EventPattern"]), event)}
 
 
 def _rule_operations(bus: Bus) -> dict[str, Operation]:
@@ -47,7 +56,9 @@ def _rule_operations(bus: Bus) -> dict[str, Operation]:
                 "ScheduleExpression is not offered for rules; schedules of scaling and of monitors "
                 "have their own. Give EventPattern."
             )
-        read_pattern(params.get("EventPattern", ""))
+        if not params.get("EventPattern"):
+            raise validation("EventPattern is missing: which events the rule is about.")
+        read_pattern(params["EventPattern"])
         name = params["Name"]
         arn = _arn(context, f"rule/{name}")
         document = {**params, "Arn": arn, "EventBusName": "default"}
@@ -57,13 +68,16 @@ def _rule_operations(bus: Bus) -> dict[str, Operation]:
         return {"RuleArn": arn}
 
     def describe(context: Context, params: Params) -> Params:
+        _only_default(params)
         return _rule(bus, context, params["Name"])
 
     def list_rules(context: Context, params: Params) -> Params:
+        _only_default(params)
         found = bus.entries(RULE, context.region, params.get("NamePrefix", ""))
         return _page("Rules", found, params)
 
     def delete(context: Context, params: Params) -> Params:
+        _only_default(params)
         name = params["Name"]
         targets = bus.entries(TARGET, context.region, f"{name}/")
         if targets:
@@ -76,6 +90,7 @@ def _rule_operations(bus: Bus) -> dict[str, Operation]:
 
     def switching(state: str) -> Operation:
         def switch(context: Context, params: Params) -> Params:
+            _only_default(params)
             rule = _rule(bus, context, params["Name"])
             bus.put_entry(RULE, context.region, rule["Name"], {**rule, "State": state})
             return {}
@@ -119,10 +134,12 @@ def _target_operations(bus: Bus) -> dict[str, Operation]:
         return {"FailedEntryCount": len(failed), "FailedEntries": failed}
 
     def list_targets(context: Context, params: Params) -> Params:
+        _only_default(params)
         rule = _rule(bus, context, params["Rule"])["Name"]
         return _page("Targets", bus.entries(TARGET, context.region, f"{rule}/"), params)
 
     def remove(context: Context, params: Params) -> Params:
+        _only_default(params)
         rule = _rule(bus, context, params["Rule"])["Name"]
         for target in params["Ids"]:
             bus.remove_entry(TARGET, context.region, f"{rule}/{target}")
@@ -160,6 +177,7 @@ def _connection_operations(bus: Bus) -> dict[str, Operation]:
             raise validation(
                 "AuthorizationType OAUTH_CLIENT_CREDENTIALS is not offered; use API_KEY or BASIC."
             )
+        _check_connection(params)
         now = context.clock.now()
         document = {
             **params,
@@ -176,7 +194,11 @@ def _connection_operations(bus: Bus) -> dict[str, Operation]:
 
     def list_connections(context: Context, params: Params) -> Params:
         found = bus.entries(CONNECTION, context.region, params.get("NamePrefix", ""))
-        return _page("Connections", [_without_secrets(item) for item in found], params)
+        state = params.get("ConnectionState")
+        shown = [
+            _without_secrets(item) for item in found if state in (None, item["ConnectionState"])
+        ]
+        return _page("Connections", shown, params)
 
     def delete(context: Context, params: Params) -> Params:
         document = _entry(bus, context, CONNECTION, params["Name"])
@@ -191,12 +213,41 @@ def _connection_operations(bus: Bus) -> dict[str, Operation]:
     }
 
 
+def _check_connection(params: Mapping[str, Any]) -> None:
+    given = params["AuthParameters"]
+    needed = NEEDED[params["AuthorizationType"]]
+    if needed not in given:
+        raise validation(
+            f"AuthParameters.{needed} is missing; AuthorizationType is "
+            f"{params['AuthorizationType']}."
+        )
+    for name in ("ConnectivityParameters", "OAuthParameters"):
+        if name in given:
+            raise validation(f"AuthParameters.{name} is not offered; leave it out.")
+    if given.get(MORE, {}).get("BodyParameters"):
+        raise validation(
+            f"AuthParameters.{MORE}.BodyParameters is not offered; give HeaderParameters or "
+            "QueryStringParameters."
+        )
+    if params.get("InvocationConnectivityParameters"):
+        raise validation("InvocationConnectivityParameters is not offered; leave it out.")
+
+
 def _without_secrets(document: Mapping[str, Any]) -> dict[str, Any]:
     given = {
         name: {key: value for key, value in part.items() if key != SECRETS.get(name)}
         for name, part in document["AuthParameters"].items()
     }
+    if MORE in given:
+        given[MORE] = {
+            place: [_without_value(item) for item in items] for place, items in given[MORE].items()
+        }
     return {**document, "AuthParameters": given}
+
+
+def _without_value(item: Mapping[str, Any]) -> dict[str, Any]:
+    hidden = bool(item.get("IsValueSecret"))
+    return {name: value for name, value in item.items() if name != "Value" or not hidden}
 
 
 def _destination_operations(bus: Bus) -> dict[str, Operation]:
@@ -228,7 +279,12 @@ def _destination_operations(bus: Bus) -> dict[str, Operation]:
         return _entry(bus, context, DESTINATION, params["Name"])
 
     def list_destinations(context: Context, params: Params) -> Params:
-        found = bus.entries(DESTINATION, context.region, params.get("NamePrefix", ""))
+        connection = params.get("ConnectionArn")
+        found = [
+            item
+            for item in bus.entries(DESTINATION, context.region, params.get("NamePrefix", ""))
+            if connection in (None, item["ConnectionArn"])
+        ]
         return _page("ApiDestinations", found, params)
 
     def delete(context: Context, params: Params) -> Params:
@@ -259,15 +315,18 @@ def _put_events(bus: Bus) -> Operation:
 
 
 def _own_event(context: Context, item: Mapping[str, Any]) -> dict[str, Any]:
+    _only_default(item)
     for name in ("Source", "DetailType", "Detail"):
         if not item.get(name):
             raise ApiError("InvalidArgument", f"Parameter {name} is not valid. Reason: missing.")
     if item["Source"].startswith("aws."):
         raise ApiError("NotAuthorizedForSourceException", "Sources that begin with aws. are AWS's.")
     try:
-        detail = orjson.loads(item["Detail"])
-    except orjson.JSONDecodeError:
-        raise ApiError("MalformedDetail", "Detail is malformed: it must be JSON.") from None
+        detail = read_json(item["Detail"])
+    except ValueError:
+        detail = None
+    if not isinstance(detail, dict):
+        raise ApiError("MalformedDetail", "Detail is malformed: it must be a JSON object.")
     return {
         "id": str(uuid.uuid4()),
         "region": context.region,
@@ -291,7 +350,7 @@ def _entry(bus: Bus, context: Context, kind: str, name: str) -> dict[str, Any]:
 
 
 def _only_default(params: Mapping[str, Any]) -> None:
-    bus = params.get("EventBusName", "default")
+    bus = params.get("EventBusName") or "default"
     if bus.rpartition("/")[2] != "default":
         raise ApiError(
             "ResourceNotFoundException", f"Event bus {bus} does not exist; there is only `default`."

@@ -5,14 +5,16 @@ holds when one of its items does; items are values or one comparison. A comparis
 known is refused when the rule is put, never ignored.
 """
 
-import fnmatch
 import operator
+import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
 import orjson
 
+from loopwright.wire.depth import read_json
 from loopwright.wire.errors import ApiError
 
 NUMERIC: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
@@ -32,8 +34,8 @@ def read_pattern(text: str) -> dict[str, Any]:
         ApiError: `InvalidEventPatternException` naming the place.
     """
     try:
-        pattern = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
+        pattern = read_json(text)
+    except ValueError as error:
         raise _wrong(f"it is no JSON: {error}") from None
     if not isinstance(pattern, dict) or not pattern:
         raise _wrong("it must be an object with at least one member.")
@@ -73,14 +75,17 @@ def _check_item(item: Any, place: str) -> None:
         raise _wrong(f"{place} has {orjson.dumps(item).decode()}; known: {', '.join(COMPARISONS)}.")
     try:
         COMPARISONS[name]("", item[name])
-    except (TypeError, ValueError, IndexError, KeyError):
+    except (TypeError, ValueError, KeyError):
         raise _wrong(f"{place}: {name} cannot be {item[name]!r}.") from None
 
 
 def matches(pattern: Mapping[str, Any], event: Any) -> bool:
-    """Whether an event holds all that a pattern asks."""
+    """Whether an event holds all that a pattern asks; of a list, one item must hold it all."""
+    if isinstance(event, list):
+        return any(matches(pattern, item) for item in event)
     if not isinstance(event, Mapping):
-        return False
+        # A pattern below a value finds no member there: `exists: false` holds.
+        event = {}
     for name, wanted in pattern.items():
         if name == "$or":
             if not any(matches(part, event) for part in wanted):
@@ -96,8 +101,14 @@ def matches(pattern: Mapping[str, Any], event: Any) -> bool:
 
 
 def _one(wanted: Sequence[Any], found: Any) -> bool:
-    values = found if isinstance(found, list) and found else [found]
+    values = _flat(found) if isinstance(found, list) and found else [found]
     return any(_item(item, value) for item in wanted for value in values)
+
+
+def _flat(found: Sequence[Any]) -> list[Any]:
+    return [
+        inner for item in found for inner in (_flat(item) if isinstance(item, list) else [item])
+    ]
 
 
 def _item(item: Any, value: Any) -> bool:
@@ -110,13 +121,18 @@ def _item(item: Any, value: Any) -> bool:
 
 
 def _same_number(one: Any, other: Any) -> bool:
-    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (one, other))
-    return numbers and one == other
+    return _is_number(one) and _is_number(other) and bool(one == other)
 
 
-def _text(compare: Callable[[str, str], bool]) -> Callable[[Any, Any], bool]:
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _text(
+    compare: Callable[[str, str], bool], *, may_fold: bool = False
+) -> Callable[[Any, Any], bool]:
     def holds(value: Any, argument: Any) -> bool:
-        folded = isinstance(argument, dict)
+        folded = may_fold and isinstance(argument, dict) and len(argument) == 1
         wanted = argument["equals-ignore-case"] if folded else argument
         if not isinstance(wanted, str):
             raise TypeError
@@ -128,12 +144,18 @@ def _text(compare: Callable[[str, str], bool]) -> Callable[[Any, Any], bool]:
 
 
 def _numeric(value: Any, argument: Any) -> bool:
-    if not argument or len(argument) % 2:
+    if not isinstance(argument, list) or len(argument) not in (2, 4):
+        raise TypeError
+    pairs = list(zip(argument[::2], argument[1::2], strict=True))
+    if not all(_is_number(bound) for _, bound in pairs):
+        raise TypeError
+    words = [word for word, _ in pairs]
+    if len(words) == 2 and {word[:1] for word in words} != {"<", ">"}:
         raise ValueError
-    pairs = [(NUMERIC[argument[i]], float(argument[i + 1])) for i in range(0, len(argument), 2)]
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    compares = [(NUMERIC[word], bound) for word, bound in pairs]
+    if not _is_number(value):
         return False
-    return all(compare(value, bound) for compare, bound in pairs)
+    return all(compare(value, bound) for compare, bound in compares)
 
 
 def _exists(value: Any, argument: Any) -> bool:
@@ -146,25 +168,57 @@ def _anything_but(value: Any, argument: Any) -> bool:
     if isinstance(argument, dict):
         ((name, inner),) = argument.items()
         items = inner if isinstance(inner, list) else [inner]
+        if name not in NEGATED or not items:
+            raise KeyError(name)
         held = [COMPARISONS[name](value, item) for item in items]
         return value is not MISSING and not any(held)
     items = argument if isinstance(argument, list) else [argument]
+    if not items or any(isinstance(item, list | dict) for item in items):
+        raise TypeError
     return value is not MISSING and not any(_item(item, value) for item in items)
 
 
 def _cidr(value: Any, argument: Any) -> bool:
+    if not isinstance(argument, str):
+        raise TypeError
     network = ip_network(argument, strict=False)
+    if not isinstance(value, str):
+        return False
     try:
         return ip_address(value) in network
     except ValueError:
         return False
 
 
+@lru_cache(maxsize=256)
+def _wild(text: str) -> re.Pattern[str]:
+    """A wildcard pattern: the star is any text; a backslash before a star or a backslash takes
+    its meaning away.
+
+    Raises:
+        ValueError: two stars stand together, or a backslash is before something else.
+    """
+    found, at = "", 0
+    while at < len(text):
+        letter, following = text[at], text[at + 1 : at + 2]
+        if letter == "\\":
+            if following not in ("*", "\\"):
+                raise ValueError(text)
+            found += re.escape(following)
+            at += 2
+            continue
+        if letter == following == "*":
+            raise ValueError(text)
+        found += ".*" if letter == "*" else re.escape(letter)
+        at += 1
+    return re.compile(found, re.DOTALL)
+
+
 COMPARISONS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
-    "prefix": _text(str.startswith),
-    "suffix": _text(str.endswith),
+    "prefix": _text(str.startswith, may_fold=True),
+    "suffix": _text(str.endswith, may_fold=True),
     "equals-ignore-case": _text(lambda value, wanted: value.casefold() == wanted.casefold()),
-    "wildcard": _text(lambda value, wanted: fnmatch.fnmatchcase(value, _globbed(wanted))),
+    "wildcard": _text(lambda value, wanted: _wild(wanted).fullmatch(value) is not None),
     "anything-but": _anything_but,
     "numeric": _numeric,
     "exists": _exists,
@@ -172,6 +226,5 @@ COMPARISONS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
 }
 
 
-def _globbed(text: str) -> str:
-    """A wildcard pattern, in which only the star is special, for fnmatch."""
-    return text.replace("[", "[[]").replace("?", "[?]")
+NEGATED: Final = ("prefix", "suffix", "equals-ignore-case", "wildcard")
+"""What may stand in `anything-but`."""

@@ -12,7 +12,7 @@ from loopwright.kernel.actions import Action, Call, Forget, SetStatus, Start, St
 from loopwright.kernel.engine import View
 from loopwright.kernel.kinds import Kind
 from loopwright.kernel.records import Observation, Record
-from loopwright.runtime.function import ANSWER, CALL, CODE
+from loopwright.runtime.function import ANSWER, CALL, CODE, timed_out
 
 DONE: Final = "Done"
 RETRY_S: Final = (60.0, 120.0)
@@ -52,9 +52,7 @@ def _plan(record: Record, view: View, now: float) -> list[Action]:
         return _attend(record, unit_id, unit, now)
     key = f"{unit_id}/answer"
     if view.calls.get(key) is None:
-        ended = "it was killed" if unit.exit_code is None else f"exit status {unit.exit_code}"
-        words = f"RequestId: {record.name} Error: Runtime exited with error: {ended}"
-        arguments = {"unit": unit_id, "message": words}
+        arguments = {"unit": unit_id, "message": _last_words(record, unit)}
         return [] if key in view.calls else [Call("functions.answer", key, arguments)]
     result = view.calls[key]
     answer: dict[str, Any] = result.get("value") or _lost(result["error"])
@@ -66,8 +64,22 @@ def _plan(record: Record, view: View, now: float) -> list[Action]:
     return [SetStatus(changes, DONE), Wake(now + KEPT_S)]
 
 
+def _last_words(record: Record, unit: Observation) -> str:
+    """What is told of a unit that left no answer."""
+    timeout_s = float(record.spec["Timeout"])
+    if (
+        unit.stopping
+        and unit.started is not None
+        and (unit.ended or 0.0) >= unit.started + timeout_s
+    ):
+        return f"RequestId: {record.name} Error: {timed_out(timeout_s)}"
+    ended = "signal: killed" if unit.exit_code is None else f"exit status {unit.exit_code}"
+    return f"RequestId: {record.name} Error: Runtime exited with error: {ended}"
+
+
 def _lost(message: str) -> dict[str, Any]:
-    error = {"errorType": "Runtime.ExitError", "errorMessage": message}
+    kind = "Sandbox.Timedout" if "Task timed out" in message else "Runtime.ExitError"
+    error = {"errorType": kind, "errorMessage": message}
     return {"payload": orjson.dumps(error).decode(), "failed": True}
 
 
@@ -83,7 +95,7 @@ def _program(record: Record, attempt: int) -> dict[str, Any]:
     spec = record.spec
     group = f"/aws/lambda/{spec['FunctionName']}"
     stream = f"{record.name}-{attempt}"
-    event = base64.b64decode(spec["Payload"]).decode() or "null"
+    event = base64.b64decode(spec["Payload"])
     call = {
         "name": spec["FunctionName"],
         "arn": spec["FunctionArn"],
@@ -92,6 +104,7 @@ def _program(record: Record, attempt: int) -> dict[str, Any]:
         "handler": spec["Handler"],
         "request": record.name,
         "event": orjson.loads(event),
+        "client_context": spec.get("ClientContext"),
         "log_group": group,
         "log_stream": stream,
     }

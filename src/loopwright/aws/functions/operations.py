@@ -6,6 +6,7 @@ import io
 import time
 import uuid
 import zipfile
+import zlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -18,6 +19,7 @@ from loopwright.kernel.records import Record
 from loopwright.kernel.store import Outdated, Query, Taken, new_uid
 from loopwright.kernel.verbs import Context, Operation, create, find, make_token, read_token
 from loopwright.objects.base import Objects
+from loopwright.wire.depth import read_json
 from loopwright.wire.errors import ApiError
 
 Params = dict[str, Any]
@@ -32,13 +34,22 @@ LOOK_S: Final = 0.02
 TAIL_BYTES: Final = 4096
 REFUSED: Final = frozenset(
     "Layers ImageConfig FileSystemConfigs DeadLetterConfig SnapStart DurableConfig "
-    "CapacityProviderConfig TenancyConfig".split()
+    "CapacityProviderConfig TenancyConfig CodeSigningConfigArn Publish".split()
 )
 SETTINGS: Final = frozenset(
     "Handler Runtime Timeout MemorySize Environment Description Role VpcConfig KMSKeyArn "
     "TracingConfig LoggingConfig EphemeralStorage Architectures".split()
 )
 """What is kept of a request as it is; Lambda's docs say what the last seven would do on AWS."""
+UNPACKED_BYTES_MAX: Final = 262_144_000
+RESERVED: Final = frozenset(
+    "_HANDLER _X_AMZN_TRACE_ID AWS_DEFAULT_REGION AWS_REGION AWS_EXECUTION_ENV "
+    "AWS_LAMBDA_FUNCTION_NAME AWS_LAMBDA_FUNCTION_MEMORY_SIZE AWS_LAMBDA_FUNCTION_VERSION "
+    "AWS_LAMBDA_INITIALIZATION_TYPE AWS_LAMBDA_LOG_GROUP_NAME AWS_LAMBDA_LOG_STREAM_NAME "
+    "AWS_ACCESS_KEY AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN "
+    "AWS_LAMBDA_RUNTIME_API LAMBDA_TASK_ROOT LAMBDA_RUNTIME_DIR".split()
+)
+"""Names that Lambda gives a function itself."""
 
 
 class Functions:
@@ -95,16 +106,7 @@ class Functions:
                     "InvalidParameterValueException", "Give ZipFile, or S3Bucket and S3Key.", 400
                 )
             content = self._stored(code["S3Bucket"], code["S3Key"])
-        try:
-            broken = zipfile.ZipFile(io.BytesIO(content)).testzip()
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-            broken = str(error)
-        if broken is not None:
-            raise ApiError(
-                "InvalidParameterValueException",
-                f"Could not unzip uploaded file: {broken}. Please check your file, then try again.",
-                400,
-            )
+        _check_archive(content)
         digest = hashlib.sha256(content)
         key = f"{context.region}/{name}/{digest.hexdigest()}.zip"
         self._objects.create_bucket(BUCKET)
@@ -134,6 +136,8 @@ class Functions:
     def update_code(self, context: Context, params: Params) -> Params:
         record = _find(context, params)
         _check_revision(record, params)
+        if params.get("Publish"):
+            raise _wrong("Publish", "given", "functions have no versions here; leave it out")
         changes = self._keep_code(context, record.name, params)
         if params.get("DryRun"):
             return {**_shown(record), **changes}
@@ -166,6 +170,7 @@ class Functions:
 
     def add_permission(self, context: Context, params: Params) -> Params:
         record = _find(context, params)
+        _check_revision(record, params)
         statement = {
             "Sid": params["StatementId"],
             "Effect": "Allow",
@@ -187,6 +192,7 @@ class Functions:
 
     def remove_permission(self, context: Context, params: Params) -> Params:
         record = _find(context, params)
+        _check_revision(record, params)
         kept = record.spec.get("Statements", [])
         left = [item for item in kept if item["Sid"] != params["StatementId"]]
         if len(left) == len(kept):
@@ -211,16 +217,17 @@ class Functions:
 
     def invoke(self, context: Context, params: Params) -> Params:
         record = _find(context, params)
-        if params.get("Qualifier", "$LATEST") != "$LATEST":
-            raise ApiError("ResourceNotFoundException", "Functions have no versions here.", 404)
         kind = params.get("InvocationType", "RequestResponse")
         if kind == "DryRun":
             return {"StatusCode": 204}
-        payload = params.get("Payload") or b"null"
+        payload = params.get("Payload") or b""
         if hasattr(payload, "read"):
             payload = payload.read()
+        told = _client_context(params.get("ClientContext"))
         name = str(uuid.uuid4())
-        uid = start(context, record, name, payload, asynchronous=kind == "Event")
+        uid = start(
+            context, record, name, payload or b"{}", asynchronous=kind == "Event", told=told
+        )
         if kind == "Event":
             return {"StatusCode": 202}
         answer = self._await(context, uid, float(record.spec["Timeout"]) + WAIT_MORE_S)
@@ -259,9 +266,18 @@ class Functions:
 
 
 def start(
-    context: Context, function: Record, name: str, payload: bytes, *, asynchronous: bool
+    context: Context,
+    function: Record,
+    name: str,
+    payload: bytes,
+    *,
+    asynchronous: bool,
+    told: Mapping[str, Any] | None = None,
 ) -> str:
     """Have a function run once under this name; the invocation's uid.
+
+    Args:
+        told: The caller's `ClientContext`.
 
     Raises:
         ApiError: the payload is no JSON, or too large.
@@ -273,8 +289,8 @@ def start(
             413,
         )
     try:
-        orjson.loads(payload)
-    except orjson.JSONDecodeError as error:
+        read_json(payload)
+    except ValueError as error:
         raise ApiError(
             "InvalidRequestContentException",
             f"Could not parse request body into json: {error}",
@@ -290,6 +306,7 @@ def start(
         "Variables": function.spec.get("Environment", {}).get("Variables", {}),
         "Payload": base64.b64encode(payload).decode(),
         "Asynchronous": asynchronous,
+        "ClientContext": told,
     }
     now = context.clock.now()
     arn = context.kinds.arn(INVOCATION_KIND, function.region, name)
@@ -319,12 +336,68 @@ def function_of(context: Context, name: str) -> Record:
 
 
 def _find(context: Context, params: Params) -> Record:
+    """The function that a request names.
+
+    Raises:
+        ApiError: `ResourceNotFoundException`, also of a version or an alias: there are none.
+    """
+    whole = params["FunctionName"]
+    last = whole.partition(":function:")[2] or whole
+    for qualifier in (params.get("Qualifier"), last.partition(":")[2]):
+        if qualifier and qualifier != "$LATEST":
+            raise ApiError(
+                "ResourceNotFoundException",
+                f"Function not found: {whole} has no version or alias {qualifier!r} here.",
+                404,
+            )
     return function_of(context, params["FunctionName"])
 
 
 def _name(given: str) -> str:
     """The bare name in a name, a partial or a whole ARN."""
-    return given.partition(":function:")[2].split(":")[0] if ":function:" in given else given
+    return (given.partition(":function:")[2] or given).split(":")[0]
+
+
+def _check_archive(content: bytes) -> None:
+    """Refuse what no function can be unpacked from.
+
+    Raises:
+        ApiError: `InvalidParameterValueException`.
+    """
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(content))
+        size = sum(entry.file_size for entry in archive.infolist())
+        if size > UNPACKED_BYTES_MAX:
+            text = f"Unzipped size must be smaller than {UNPACKED_BYTES_MAX} bytes"
+            raise ApiError("InvalidParameterValueException", text, 400)
+        broken = archive.testzip()
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
+        broken = str(error)
+    if broken is not None:
+        raise ApiError(
+            "InvalidParameterValueException",
+            f"Could not unzip uploaded file: {broken}. Please check your file, then try again.",
+            400,
+        )
+
+
+def _client_context(given: str | None) -> dict[str, Any] | None:
+    """`ClientContext` of a request: base64 of a JSON object.
+
+    Raises:
+        ApiError: `InvalidRequestContentException`.
+    """
+    if not given:
+        return None
+    try:
+        found = orjson.loads(base64.b64decode(given, validate=True))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ApiError(
+            "InvalidRequestContentException", "ClientContext must be base64 of a JSON object.", 400
+        )
+    return found
 
 
 def _check_settings(params: Mapping[str, Any]) -> None:
@@ -337,6 +410,9 @@ def _check_settings(params: Mapping[str, Any]) -> None:
     handler = params.get("Handler")
     if handler is not None and "." not in handler:
         raise _wrong("Handler", handler, "it must be file.function")
+    taken = sorted(RESERVED & set(params.get("Environment", {}).get("Variables", {})))
+    if taken:
+        raise _wrong("Environment", taken[0], "a reserved key, which Lambda sets itself")
     timeout_s = params.get("Timeout", TIMEOUT_DEFAULT_S)
     if timeout_s > TIMEOUT_MAX_S:
         raise _wrong("Timeout", timeout_s, f"at most {TIMEOUT_MAX_S} s")

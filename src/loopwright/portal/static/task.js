@@ -15,6 +15,7 @@ const csrf = frame.dataset.csrf ?? "";
 const end = performance.now() + Number(frame.dataset.left) * 1000;
 const DRAFT = `draft:${task}`;
 const PENDING = `pending:${task}`;
+const RELOADED = `reloaded:${task}`;
 const WAIT_MS_MAX = 15_000;
 const SOON_S = 60;
 let sending = false;
@@ -90,7 +91,9 @@ async function attempt(answer) {
   }
   if (response.ok) {
     forget();
-    location.assign(said.next);
+    sessionStorage.removeItem(RELOADED);
+    // In place of this page: the way back is to the list, not to what was answered.
+    location.replace(said.next);
     return true;
   }
   if (response.status >= 500 || response.status === 429) return false;
@@ -99,7 +102,15 @@ async function attempt(answer) {
     location.assign(`/work/sign-in?next=${encodeURIComponent(location.pathname)}`);
     return true;
   }
+  if (response.status === 403 && sessionStorage.getItem(RELOADED) === null) {
+    // Somebody signed in anew in another tab: this page, loaded again, has the new session's token,
+    // and sends the answer that is kept.
+    sessionStorage.setItem(RELOADED, "1");
+    location.reload();
+    return true;
+  }
   sending = false;
+  sessionStorage.removeItem(RELOADED);
   localStorage.removeItem(PENDING);
   const reason = said.error ?? `The server refused the answer (${response.status}).`;
   say(reason, true);
@@ -133,6 +144,11 @@ function tick() {
     say("The time for this task is up. You can still submit, as long as nobody else took it.", true);
   }
 }
+
+window.addEventListener("pageshow", (event) => {
+  // From the browser's memory, as by "back": the server knows what has become of the task.
+  if (event.persisted) location.reload();
+});
 
 tick();
 const pending = kept(PENDING);
