@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.portal.conftest import Opener
 
 LABELS = (
@@ -152,7 +154,17 @@ def block(name: str, kind: str, **more: Any) -> str:
     return f"{{blockType:'{kind}',id:'{name}',{parts}}}"
 
 
-def test_review_of_a_form(open_task: Opener) -> None:
+def tab_to(task: Any, wanted: Any) -> None:
+    """Press Tab until the focus is there."""
+    for _ in range(60):
+        if wanted.evaluate("(element) => element.matches(':focus')"):
+            return
+        task.page.keyboard.press("Tab")
+    raise AssertionError(f"Tab never comes to {wanted}")
+
+
+@pytest.mark.parametrize("by", ["mouse", "keyboard"])
+def test_review_of_a_form(open_task: Opener, by: str) -> None:
     blocks = [
         block(
             "k",
@@ -176,9 +188,20 @@ def test_review_of_a_form(open_task: Opener) -> None:
     )
     frame = task.frame
     values = frame.get_by_label("Value", exact=True)
-    values.first.fill("Ada")
-    frame.get_by_label("Not a key-value pair").nth(1).check()
-    values.last.fill("123")
+    wrong = frame.get_by_label("Not a key-value pair").nth(1)
+    if by == "mouse":
+        values.first.fill("Ada")
+        wrong.check()
+        values.last.fill("123")
+    else:
+        keyboard = task.page.keyboard
+        tab_to(task, values.first)
+        keyboard.press("Control+a")
+        keyboard.type("Ada")
+        tab_to(task, wrong)
+        keyboard.press("Space")
+        tab_to(task, values.last)
+        keyboard.type("123")
     answer = task.submit()["AWS/Textract/AnalyzeDocument/Forms/V1"]["blocks"]
     assert [(item["id"], item.get("text")) for item in answer] == [
         ("k", "Name"),
