@@ -123,14 +123,14 @@ class Task:
         self.frame.locator(selector).first.focus()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site() -> Iterator[Site]:
     with serving() as site:
         site.files["/picture.png"] = png(200, 100)
         yield site
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         reason = f"no Chromium at {CHROMIUM}: pages are tested in a real browser"
