@@ -100,7 +100,7 @@ def test_doubtful_answers_are_reviewed_and_become_ground_truth(
         ConfidenceThreshold=0.8,
         ClassThresholds={"ham": 0.6},
         Labels=["spam", "ham"],
-        GroundTruthS3Uri=f"s3://{BUCKET}/truth",
+        GroundTruthS3Uri=f"s3://{BUCKET}/reviewed-truth",
     )
 
     def asked_until_seen() -> bool | None:
@@ -131,7 +131,7 @@ def test_doubtful_answers_are_reviewed_and_become_ground_truth(
         lambda: _rule(served, "doubtful")["AnsweredLoops"] or None, "the first answered loop"
     )
     s3 = served.client("s3")
-    listed = s3.list_objects_v2(Bucket=BUCKET, Prefix="truth/")["Contents"]
+    listed = s3.list_objects_v2(Bucket=BUCKET, Prefix="reviewed-truth/")["Contents"]
     line = json.loads(s3.get_object(Bucket=BUCKET, Key=listed[0]["Key"])["Body"].read())
     assert line == {
         "groundTruthData": {"data": "ham", "encoding": "CSV"},

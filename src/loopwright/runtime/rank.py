@@ -6,6 +6,7 @@ Says why it failed: to torchrun in the file that it names, else in the file of i
 import atexit
 import contextlib
 import json
+import logging
 import os
 import sys
 import time
@@ -33,21 +34,38 @@ def main(argv: list[str]) -> int:
     Returns:
         Its exit code; whoever calls ends by sys.exit, for threads and exit functions.
     """
+    codes: list[int] = []
     # Registered first, so it runs after the script's own exit functions.
-    atexit.register(leave)
+    atexit.register(leave, codes)
     try:
-        return program.run_python(Path(argv[0]), argv[1:], shown_as=argv[0])
+        codes.append(program.run_python(Path(argv[0]), argv[1:], shown_as=argv[0]))
     except UnitFailure as ended:
         tell(ended.reason)
-        return ended.exit_code
+        codes.append(ended.exit_code)
+    return codes[-1]
 
 
-def leave() -> None:
-    """End the process group that a script left open: its threads would outlive the interpreter."""
+def leave(codes: list[int]) -> None:
+    """End the process group that a script left open, then the process, as all else has ended.
+
+    Gloo's threads may outlive the interpreter, and a thread that is still there when the process
+    takes its libraries down ends it by signal 6, after everything was done. So a rank that used
+    torch.distributed leaves without taking them down.
+
+    Args:
+        codes: The exit code of the process, once it is known.
+    """
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         with contextlib.suppress(RuntimeError, ValueError):
             distributed.destroy_process_group()
+    if distributed is None or not codes:
+        return
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(codes[-1])
 
 
 def tell(reason: str) -> None:
