@@ -171,8 +171,9 @@ class SigningRoutes:
 
         def accept() -> bool:
             token = request.path_params["token"]
-            if self._sessions.redeem(token, INVITATION, real_now()) != user.sub:
+            if self._sessions.linked(token, INVITATION, real_now()) != user.sub:
                 return False
+            # Ends the invitation in the same transaction, so that a kill leaves either.
             self._accounts.set_password(user, password, real_now(), permanent=True)
             return True
 
