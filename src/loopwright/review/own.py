@@ -83,7 +83,11 @@ def _put(context: Context, params: Params) -> Params:
                 f"The review rule {known.name} is of endpoint {known.spec['EndpointName']}; give "
                 "this one another name."
             )
-        context.store.replace_spec(known, orjson.loads(orjson.dumps(spec)), context.clock.now())
+        try:
+            context.store.replace_spec(known, orjson.loads(orjson.dumps(spec)), context.clock.now())
+        except Outdated:
+            # Another put came between: the later one decides, upon what is there now.
+            return _put(context, params)
         arn = known.arn
     set_reviewed(context, params["EndpointName"])
     return {"ReviewRuleArn": arn}
