@@ -18,6 +18,7 @@ from typing import Any
 
 WARM_S = 0.25
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 
 
 class Wire:
@@ -75,11 +76,15 @@ class Client:
         if end < 0:
             return False
         length = LENGTH.search(held, 0, end)
-        if length is None:
-            raise SystemExit(f"An answer without length: {held[:300]!r}")
-        if len(held) < end + 4 + int(length[1]):
-            return False
         body = held[end + 4 :]
+        if length is None:
+            if CHUNKED.search(held, 0, end) is None:
+                raise SystemExit(f"An answer without length: {held[:300]!r}")
+            if not body.endswith(b"0\r\n\r\n"):
+                return False
+            body = unchunked(body)
+        elif len(body) < int(length[1]):
+            return False
         if body != self._right[wire.turn]:
             self._first(wire.turn, held, body)
         wire.held = b""
@@ -91,6 +96,18 @@ class Client:
         if not whole.startswith(b"HTTP/1.1 200") or json.loads(body) != wanted:
             raise SystemExit(f"Wanted {wanted!r}, but the answer is {whole[:600]!r}")
         self._right[turn] = body
+
+
+def unchunked(body: bytes) -> bytes:
+    """The content of a chunked body that is complete."""
+    content, at = b"", 0
+    while True:
+        end = body.index(b"\r\n", at)
+        size = int(body[at:end].partition(b";")[0], 16)
+        if not size:
+            return content
+        content += body[end + 2 : end + 2 + size]
+        at = end + 4 + size
 
 
 def cpu_s(pids: list[int]) -> float:

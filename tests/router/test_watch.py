@@ -99,10 +99,10 @@ def test_a_captured_frame_has_both_sides_and_what_the_caller_sent_with_them(
     )
     assert status == 200
     ((head, request, response),) = frames(gateway, "capture")
-    told, variant, _, _, inference, attributes, _, sent, received, _, _ = head
+    told, variant, _, _, inference, attributes, _, sent, received, _, _, place = head
     assert told == {"region": "us-east-1", "endpoint": "told", "uri": "s3://bucket/captured"}
     assert (variant, inference, attributes) == ("A", "id-1", "trace=1")
-    assert (sent, received) == ("text/csv", "application/json")
+    assert (sent, received, place) == ("text/csv", "application/json", None)
     assert request == b"{}" and b'"by":"a"' in response
 
 

@@ -5,7 +5,9 @@ little-endian; the first counts the second), the head as a JSON list, then two b
 end the list. What the lists hold, after the kind:
 
 - capture: what the route told, variant, time, event id, inference id, custom attributes of the
-  request and of the answer, content type of the request and of the answer, whether each is there;
+  request and of the answer, content type of the request and of the answer, whether each is there,
+  where in the same file the request stands if it is not here (its first byte and its length), so
+  that a shadow's record does not write again what the live one's has;
 - observation: region, endpoint, configuration, variant, the chances of all variants by name (None:
   it was not chosen by chance), status (0: no answer), microseconds, time, inference id, the user's
   place or None;

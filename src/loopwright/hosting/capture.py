@@ -44,7 +44,7 @@ def captured_objects(frames: Iterable[Frame], origin: str) -> Iterator[tuple[str
 
 def _line(head: list[Any], request: bytes, answer: bytes) -> bytes:
     (_, told, _, at, event, inference, attributes, returned, sent, received, has_request,
-     has_answer) = head  # fmt: skip
+     has_answer, *_) = head  # fmt: skip
     data: dict[str, Any] = {}
     if has_request:
         data["endpointInput"] = _side("INPUT", sent, request, told)

@@ -6,7 +6,7 @@ everything in tables changes in the same transaction.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -101,7 +101,8 @@ class JournalTaker:
             self._due[path.name] = oldest + CAPTURE_S
             return
         origin = f"{path.name}@{start}"
-        for uri, lines, first in captured_objects((item for _, item in found), origin):
+        frames = _with_requests(path, (item for _, item in found))
+        for uri, lines, first in captured_objects(frames, origin):
             if not self._put(uri, lines) and now - first < HELD_S:
                 self._due[path.name] = now + CAPTURE_S
                 return
@@ -136,6 +137,19 @@ def _read(path: Path, start: int) -> bytes:
     with path.open("rb") as stream:
         stream.seek(start)
         return stream.read(CHUNK_BYTES_MAX)
+
+
+def _with_requests(path: Path, frames: Iterable[Frame]) -> Iterator[Frame]:
+    """The captured records, with the requests that stand elsewhere in their file."""
+    with path.open("rb") as stream:
+        for head, request, answer in frames:
+            if head[0] != CAPTURED:
+                continue
+            place = head[12] if len(head) > 12 else None
+            if place is not None:
+                stream.seek(place[0])
+                request = stream.read(place[1])
+            yield head, request, answer
 
 
 def _is_complete(path: Path, paths: list[Path]) -> bool:

@@ -32,6 +32,7 @@ class Journal:
         self._fd = -1
         self._number = 0
         self._size = 0
+        self._posted = 0
         self._frames: list[Part] = []
         self._then: list[Callable[[], None]] = []
 
@@ -44,13 +45,26 @@ class Journal:
         if not self._frames and not self._then:
             self._loop.call_soon(self.flush)
         self._frames += parts
+        self._posted += sum(map(len, parts))
         if then is not None:
             self._then.append(then)
+
+    @property
+    def next(self) -> tuple[int, int]:
+        """The number of the file, and the byte there, at which the next posted frame will stand.
+
+        A frame that could not be written leaves a number that no later frame meets: its file is
+        closed (`_close`), and the next has another one.
+        """
+        if self._fd < 0 or self._size > FILE_BYTES_MAX:
+            return self._number + 1, self._posted
+        return self._number, self._size + self._posted
 
     def flush(self) -> None:
         """Write what was posted."""
         frames, self._frames = self._frames, []
         then, self._then = self._then, []
+        self._posted = 0
         if frames:
             try:
                 self._write(frames)

@@ -20,6 +20,8 @@ from loopwright.router.upstream import NeverAccepted, Pool
 
 SHADOWS_MAX: Final = 64
 COMPARED_BYTES_MAX: Final = 262_144
+REPEATED_BYTES_MAX: Final = 1024
+"""A shadow's captured record repeats requests up to here; to point at them would save nothing."""
 MICROSECONDS: Final = 1e6
 UNANSWERED: Final = 0
 DROPPED: Final = -1
@@ -39,6 +41,15 @@ class Asked(Protocol):
     def attributes(self) -> str: ...
     @property
     def content_type(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Written:
+    """A captured request in the journal: the number of its file, and its first byte there."""
+
+    capture: Capture
+    number: int
+    start: int
 
 
 @dataclass(frozen=True)
@@ -77,8 +88,10 @@ class Watch:
         event = f"{random.getrandbits(128):032x}" if told else ""
         if captured is not None and head.status < 400 and random.random() < captured.share:
             frames += _capture(asked, captured, variant.name, (head, body), event)
+            number, start = self._journal.next
+            written = Written(captured, number, start + len(frames[0]))
         else:
-            captured = None
+            written = None
         if route.observed:
             frames += _observation(asked, route, variant, head.status, seconds)
         if frames:
@@ -91,7 +104,7 @@ class Watch:
         for shadow in route.shadows:
             if shadow.of == variant.name and random.random() < shadow.share:
                 live = Live(head.status, seconds * MICROSECONDS, _text(head.content_type), body)
-                self._copy(asked, head_sent(), route, shadow, live, captured)
+                self._copy(asked, head_sent(), route, shadow, live, written)
 
     def unanswered(self, asked: Asked, route: Route, variant: Variant) -> None:
         """No answer came to a request that a model server had."""
@@ -106,10 +119,10 @@ class Watch:
         route: Route,
         shadow: Shadow,
         live: Live,
-        captured: Capture | None,
+        written: "Written | None",
     ) -> None:
         """Send a copy, unless the shadow is too slow to take more."""
-        copy = Copy(self, asked, route, shadow, live, captured)
+        copy = Copy(self, asked, route, shadow, live, written)
         instance = shadow.variant.choose()
         key = shadow.variant.name
         if instance is None or self._in_flight.get(key, 0) >= SHADOWS_MAX:
@@ -141,11 +154,15 @@ class Watch:
         """Write a frame that no client waits for."""
         self._journal.post(parts)
 
+    def holds(self, written: "Written") -> bool:
+        """Whether the next frame stands in the same file as a captured request."""
+        return self._journal.next[0] == written.number
+
 
 class Copy:
     """A copy of a request at a shadow: takes its answer."""
 
-    __slots__ = ("_captured", "_live", "_route", "_shadow", "_watch", "asked", "began", "instance",
+    __slots__ = ("_live", "_route", "_shadow", "_watch", "_written", "asked", "began", "instance",
                  "task")  # fmt: skip
 
     def __init__(
@@ -155,13 +172,13 @@ class Copy:
         route: Route,
         shadow: Shadow,
         live: Live,
-        captured: Capture | None,
+        written: Written | None,
     ) -> None:
         self._watch = watch
         self._route = route
         self._shadow = shadow
         self._live = live
-        self._captured = captured
+        self._written = written
         self.asked = asked
         self.began = perf_counter()
         self.instance: Instance | None = None
@@ -187,10 +204,12 @@ class Copy:
             live.body if kept else b"",
             body if kept else b"",
         )
-        if self._captured is not None and head.status < 400:
+        written = self._written
+        if written is not None and head.status < 400:
             name = self._shadow.variant.name
             event = f"{random.getrandbits(128):032x}"
-            data += _capture(self.asked, self._captured, name, (head, body), event)
+            start = written.start if self._watch.holds(written) else None
+            data += _capture(self.asked, written.capture, name, (head, body), event, start)
         self._watch.tell(data)
 
     def failed(self, error: Exception) -> None:
@@ -217,16 +236,25 @@ class Copy:
 
 
 def _capture(
-    asked: Asked, capture: Capture, variant: str, answer: tuple[Head, bytes], event: str
+    asked: Asked,
+    capture: Capture,
+    variant: str,
+    answer: tuple[Head, bytes],
+    event: str,
+    start: int | None = None,
 ) -> list[Part]:
+    """A captured record; from byte `start` of the journal's file it does not repeat the request."""
     head, body = answer
+    request = asked.body if capture.requests else b""
+    place = None
+    if start is not None and len(request) > REPEATED_BYTES_MAX:
+        place = (start, len(request))
     told = [
         CAPTURED, capture.told, variant, time.time(), event, asked.inference_id, asked.attributes,
         _text(head.custom_attributes), asked.content_type, _text(head.content_type),
-        capture.requests, capture.answers,
+        capture.requests, capture.answers, place,
     ]  # fmt: skip
-    request = asked.body if capture.requests else b""
-    return frame(told, request, body if capture.answers else b"")
+    return frame(told, b"" if place else request, body if capture.answers else b"")
 
 
 def _review(
