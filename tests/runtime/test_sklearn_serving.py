@@ -160,12 +160,15 @@ def test_a_failing_prediction_is_repeated_one_by_one():
     assert json.loads(answers[1].body) == {"error": "ValueError: thirteen"}
 
 
-def test_the_rows_of_one_prediction_are_bounded():
+def test_the_numbers_of_one_prediction_are_bounded():
     model = Counting()
-    large = json.dumps([[1, 2]] * 600).encode()
+    large = json.dumps([[1, 2]] * 6000).encode()
     answers = answers_of(model, [large, large, b"[[1,2]]"])
-    assert model.calls == [600, 601]
-    assert [len(json.loads(answer.body)) for answer in answers] == [600, 600, 1]
+    assert model.calls == [6000, 6001]
+    assert [len(json.loads(answer.body)) for answer in answers] == [6000, 6000, 1]
+    wide = Counting()
+    answers_of(wide, [json.dumps([[1] * 5000] * 2).encode()] * 3)
+    assert wide.calls == [2, 2, 2]
 
 
 def test_a_model_that_does_not_answer_row_by_row_is_asked_singly():
