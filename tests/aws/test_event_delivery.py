@@ -75,3 +75,31 @@ def test_targets_that_cannot_be_asked_stop_no_others(
     assert delivery.round(time.time() + 600) == 3
     assert bus.due(time.time() + 1200) == []
     database.close()
+
+
+def test_a_destination_gets_no_more_a_second_than_it_allows(
+    tmp_path: Path, address: tuple[str, list[str]]
+) -> None:
+    url, got = address
+    database = Database(f"sqlite:///{tmp_path}/events.db")
+    METADATA.create_all(database.engine)
+    bus = Bus(database, "123456789012")
+    bus.put_entry("connection", REGION, "c", {"AuthParameters": {}})
+    aimed(bus, "slow", f"{url}/slow")
+    slow = bus.entry("destination", REGION, "slow")
+    assert slow is not None
+    bus.put_entry("destination", REGION, "slow", {**slow, "InvocationRateLimitPerSecond": 2})
+    aimed(bus, "other", f"{url}/other")
+    for number in range(5):
+        bus.put({"id": str(number), "region": REGION, "source": "shop", "detail-type": "x",
+                 "time": 0.0, "detail": {}})  # fmt: skip
+    delivery, start = Delivery(bus, lambda *_: None), time.time()
+    counts = []
+    for step in range(41):
+        delivery.round(start + step / 10)
+        counts.append(got.count("/slow"))
+    # One every half second, while the other destination's are all sent at once.
+    assert counts[0] == 1 and counts[4] == 1 and counts[5] == 2
+    assert counts[10] == 3 and counts[20] == 5 and counts[-1] == 5
+    assert got[:10].count("/other") == 5 and len(got) == 10
+    database.close()

@@ -22,6 +22,8 @@ TIMEOUT_S: Final = 5.0
 RETRY_S_MAX: Final = 300.0
 ATTEMPTS_DEFAULT: Final = 185
 AGE_DEFAULT_S: Final = 86_400
+RATE_DEFAULT: Final = 300
+"""Requests a second to one API destination that names no `InvocationRateLimitPerSecond`."""
 QUOTE: Final = re.compile(r'(?<!\\)"')
 VARIABLE: Final = re.compile(r"<([A-Za-z0-9_.-]+)>")
 Invoke = Callable[[str, str, bytes], None]
@@ -37,14 +39,16 @@ class Delivery:
     def __init__(self, bus: Bus, invoke: Invoke) -> None:
         self._bus = bus
         self._invoke = invoke
+        self._rates = Rates()
 
     def round(self, now: float) -> int:
-        """Try what is due; how many were tried."""
+        """Try what is due; how many were tried or given a later time."""
         rows = self._bus.due(now)
         for row in rows:
             target = orjson.loads(row.target)
             try:
-                self._deliver(row, target)
+                if not self._deliver(row, target, now):
+                    continue
                 self._bus.settle(row.id, row.attempts + 1, None, "delivered")
             except (OSError, ApiError, http.client.HTTPException, ValueError) as error:
                 # ValueError: a header or an address that no request can be made of. It must not
@@ -65,20 +69,53 @@ class Delivery:
         LOG.log(level, "event %s to %s: %s; %s", row.id, target["Arn"], reason, what)
         self._bus.settle(row.id, attempts, None if over else now + wait_s, reason)
 
-    def _deliver(self, row: Any, target: Mapping[str, Any]) -> None:
+    def _deliver(self, row: Any, target: Mapping[str, Any], now: float) -> bool:
+        """Deliver; False if the destination's rate allows it only later, for which it is kept."""
         payload = payload_of(target, orjson.loads(row.event), row.id.split("/")[1])
         if ":lambda:" in target["Arn"]:
             self._invoke(target["Arn"], row.id, payload)
-            return
+            return True
         name = target["Arn"].split(":api-destination/")[1].split("/")[0]
         destination = self._bus.entry("destination", row.region, name)
         if destination is None:
             raise ApiError("ResourceNotFoundException", f"API destination {name} is gone")
+        rate = destination.get("InvocationRateLimitPerSecond", RATE_DEFAULT)
+        due = self._rates.due(f"{row.region}/{name}", row.id, rate, now)
+        if due > now:
+            self._bus.settle(row.id, row.attempts, due, f"waits for its turn: {rate} a second")
+            return False
         connection = destination["ConnectionArn"].split(":connection/")[1].split("/")[0]
         secret = self._bus.entry("connection", row.region, connection)
         if secret is None:
             raise ApiError("ResourceNotFoundException", f"connection {connection} is gone")
         _send(destination, secret, target.get("HttpParameters", {}), payload)
+        return True
+
+
+class Rates:
+    """When requests to destinations are due, so that none gets more a second than it allows.
+
+    Each request is given its own time once. A restart forgets the times: what waited then gets
+    a new one, so the rate is kept, and at most the second of the restart has more.
+    """
+
+    def __init__(self) -> None:
+        self._next: dict[str, float] = {}
+        self._given: dict[str, float] = {}
+
+    def due(self, destination: str, request: str, rate: float, now: float) -> float:
+        """The time of a request, seconds since the epoch: `now`, or later. `rate`: a second."""
+        given = self._given.get(request)
+        if given is not None and given > now:
+            return given
+        if given is not None:
+            del self._given[request]
+            return now
+        due = max(now, self._next.get(destination, 0.0))
+        self._next[destination] = due + 1.0 / rate
+        if due > now:
+            self._given[request] = due
+        return due
 
 
 def payload_of(target: Mapping[str, Any], event: Mapping[str, Any], rule: str = "") -> bytes:

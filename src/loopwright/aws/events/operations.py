@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from loopwright.aws.events.bus import RULE, TARGET, Bus
+from loopwright.aws.events.delivery import RATE_DEFAULT
 from loopwright.aws.events.pattern import matches, read_pattern
 from loopwright.kernel.verbs import Context, Operation, make_token, read_token, seconds
 from loopwright.wire.depth import read_json
@@ -266,6 +267,7 @@ def _destination_operations(bus: Bus) -> dict[str, Operation]:
         _entry(bus, context, CONNECTION, connection)
         now = context.clock.now()
         document = {
+            "InvocationRateLimitPerSecond": RATE_DEFAULT,
             **params,
             "ApiDestinationArn": _arn(context, f"api-destination/{name}/{uuid.uuid4()}"),
             "ApiDestinationState": "ACTIVE",
