@@ -1,6 +1,9 @@
-"""The examples of distributed training, as their own texts say to run them."""
+"""The examples, as their own texts say to run them."""
 
 import importlib.util
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +44,17 @@ def test_model_parallel_trains_what_one_host_cannot_hold(server: Server) -> None
     lines = [line for line in server.log_of("example-split") if line.startswith("step")]
     losses = [float(line.split()[-1]) for line in lines]
     assert losses[-1] < losses[0]
+
+
+def test_a_challenger_takes_over_an_endpoint(server: Server) -> None:
+    told = server.cli("env").stdout
+    command = f"{shlex.quote(sys.executable)} {shlex.quote(str(EXAMPLES / 'production.py'))}"
+    done = subprocess.run(
+        ["sh", "-c", f"{told}\n{command}"], capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    shown = done.stdout.splitlines()
+    assert [line for line in shown if line.startswith("after")]
+    assert "InService: {'challenger': 1.0}" in shown
+    assert shown[-1].startswith("challenger says")
+    assert server.client("sagemaker").list_endpoints()["Endpoints"] == []
