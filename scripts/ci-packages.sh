@@ -11,13 +11,15 @@ command -v docker >/dev/null || missing+=(docker.io)
 command -v mpirun >/dev/null || missing+=(openmpi-bin)
 # Pages are tested in a real browser.
 command -v chromium >/dev/null || missing+=(chromium)
-# The types of the pages' scripts; see tests/portal/test_types.py.
+# The types of the pages' scripts, and an auditor of their accessibility; see tests/portal/test_types.py and
+# tests/real/test_portal_access.py.
 command -v npm >/dev/null || missing+=(npm)
 if [ "${#missing[@]}" -gt 0 ] && [ "$(id -u)" = 0 ]; then
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
 fi
-if command -v npm >/dev/null && [ ! -x .cache/node_modules/.bin/tsc ]; then
-  npm install --silent --no-audit --no-fund --prefix .cache typescript@5.9.3 ||
-    echo "typescript could not be installed: types of scripts are not checked" >&2
+modules=.cache/node_modules
+if command -v npm >/dev/null && { [ ! -x $modules/.bin/tsc ] || [ ! -e $modules/axe-core/axe.min.js ]; }; then
+  npm install --silent --no-audit --no-fund --prefix .cache typescript@5.9.3 axe-core@4.11.0 ||
+    echo "typescript and axe-core could not be installed: tests of pages will say so" >&2
 fi
