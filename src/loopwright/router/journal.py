@@ -9,6 +9,7 @@ cut off was never told of to any client.
 """
 
 import asyncio
+import errno
 import os
 import sys
 import time
@@ -19,6 +20,12 @@ from typing import Final
 from loopwright.contract.frames import FOLDER, Part
 
 FILE_BYTES_MAX: Final = 67_108_864
+FREE_BYTES_MIN: Final = 268_435_456
+FREE_SHARE_MIN: Final = 0.02
+"""No new file is begun when less than both of these is free: what is captured while the control
+plane is down shall not take the disk from the state of everything else."""
+LOG_S: Final = 10.0
+"""Losses are told of once in this time."""
 PARTS_MAX: Final = 1024
 """The most that one `writev` takes (IOV_MAX of Linux)."""
 
@@ -33,6 +40,8 @@ class Journal:
         self._number = 0
         self._size = 0
         self._posted = 0
+        self._lost = 0
+        self._log_due = 0.0
         self._frames: list[Part] = []
         self._then: list[Callable[[], None]] = []
 
@@ -53,8 +62,7 @@ class Journal:
     def next(self) -> tuple[int, int]:
         """The number of the file, and the byte there, at which the next posted frame will stand.
 
-        A frame that could not be written leaves a number that no later frame meets: its file is
-        closed (`_close`), and the next has another one.
+        A frame that could not be written leaves a number that no later frame meets.
         """
         if self._fd < 0 or self._size > FILE_BYTES_MAX:
             return self._number + 1, self._posted
@@ -69,14 +77,22 @@ class Journal:
             try:
                 self._write(frames)
             except OSError as error:
-                sys.stderr.write(
-                    f"{time.strftime('%FT%T')} captured records or observations of one moment "
-                    f"are lost: {error}\n"
-                )
-                sys.stderr.flush()
                 self._close()
+                self._number += 1
+                self._tell(error)
         for call in then:
             call()
+
+    def _tell(self, error: OSError) -> None:
+        self._lost += 1
+        if time.monotonic() < self._log_due:
+            return
+        sys.stderr.write(
+            f"{time.strftime('%FT%T')} captured records or observations of {self._lost} moments "
+            f"are lost: {error}\n"
+        )
+        sys.stderr.flush()
+        self._lost, self._log_due = 0, time.monotonic() + LOG_S
 
     def _write(self, parts: list[Part]) -> None:
         if self._fd < 0 or self._size > FILE_BYTES_MAX:
@@ -100,6 +116,11 @@ class Journal:
         """Begin a new file; its number tells the control plane that the one before is complete."""
         self._close()
         self._folder.mkdir(parents=True, exist_ok=True)
+        disk = os.statvfs(self._folder)
+        free = disk.f_bavail * disk.f_frsize
+        if free < min(FREE_BYTES_MIN, FREE_SHARE_MIN * disk.f_blocks * disk.f_frsize):
+            reason = f"only {free // 2**20} MiB are free, which are left to other state"
+            raise OSError(errno.ENOSPC, reason, str(self._folder))
         while True:
             self._number += 1
             path = self._folder / f"{os.getpid()}-{self._number:09d}.frames"
