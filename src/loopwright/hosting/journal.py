@@ -7,6 +7,7 @@ everything in tables changes in the same transaction.
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +28,8 @@ CAPTURE_S: Final = 5.0
 """A captured record is an object after this time at the latest, or when there are enough."""
 CAPTURE_BYTES: Final = 4_194_304
 CHUNK_BYTES_MAX: Final = 16_777_216
+FRAMES_MAX: Final = 10_000
+"""What one transaction takes: others wait for it some tenths of a second at most."""
 HELD_S: Final = 600.0
 """How long records wait for a bucket that does not exist."""
 Take = Callable[[sa.Connection, list[Frame]], None]
@@ -74,7 +77,8 @@ class JournalTaker:
         """Take observations and comparisons; whether there may be more at once."""
         start = self._position(path.name, "rest")
         content = _read(path, start)
-        found = [(end, (head, one, two)) for end, head, one, two in read_frames(content)]
+        read = islice(read_frames(content), FRAMES_MAX)
+        found = [(end, (head, one, two)) for end, head, one, two in read]
         if not found:
             return False
         frames = [item for _, item in found if item[0][0] != CAPTURED]
@@ -86,7 +90,7 @@ class JournalTaker:
             _set(connection, path.name, "rest", end)
 
         self._database.write(work)
-        return len(content) == CHUNK_BYTES_MAX
+        return len(content) == CHUNK_BYTES_MAX or len(found) == FRAMES_MAX
 
     def _capture(self, path: Path, now: float, complete: bool) -> None:
         """Write captured records as objects, once they are old enough or many."""
