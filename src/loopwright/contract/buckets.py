@@ -7,6 +7,7 @@ of one metric are merged by adding counts; the unit of the values is the metric'
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from math import ceil, log2
 from typing import Final
 
@@ -40,7 +41,4 @@ def packed(counts: Mapping[int, int]) -> list[int]:
 
 def unpacked(flat: Sequence[int]) -> Iterator[tuple[int, int]]:
     """(bucket, count) of what `packed` made."""
-    bucket = 0
-    for place in range(0, len(flat), 2):
-        bucket += flat[place]
-        yield bucket, flat[place + 1]
+    return zip(accumulate(flat[::2]), flat[1::2], strict=True)
