@@ -1,8 +1,11 @@
 """Metric math: a table of expressions worked by hand, and what is refused."""
 
+import math
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
 
 from loopwright.aws.metric_math.queries import Refused, answers, read_queries
 from loopwright.aws.statistics import Watched
@@ -285,3 +288,45 @@ def test_what_would_take_too_much_is_refused() -> None:
     assert run("10 ^ (400 * a)", held) == [[_]]
     assert run("(0 - a) ^ 0.5", held) == [[_]]
     assert run("(a - 1) ^ -1", held) == [[_]]
+
+
+PARTS = [
+    "a", "b", "1", "0", "2.5", "+", "-", "*", "/", "^", "(", ")", "[", "]", ",", "<", "==", "AND",
+    "||", "SUM(", "FILL(", "IF(", "SORT(", "SLICE(", "METRICS()", 'METRICS("a")', "FIRST(", "LOG(",
+    "RATE(", "DAY(", "TIME_SERIES(", "REPEAT", "LINEAR", "DESC", "AVG", "'x'", "PERIOD(a)", "nope",
+]  # fmt: skip
+
+
+@settings(max_examples=500)
+@given(some.lists(some.sampled_from(PARTS), min_size=1, max_size=12))
+def test_whatever_is_written_is_answered_by_finite_numbers_or_refused(parts: list[str]) -> None:
+    try:
+        found = run(" ".join(parts), {"a": A, "b": B})
+    except Refused as error:
+        assert str(error).startswith("Error in expression 'result': ")
+        return
+    assert all(math.isfinite(value) for series in found for value in series if value is not None)
+
+
+def written(draw: some.DrawFn, depth: int) -> str:
+    """Arithmetic that Python reads alike, with `^` for its `**`."""
+    if depth == 0 or draw(some.booleans()):
+        return f"{draw(some.integers(1, 9))}.0"
+    one, other = written(draw, depth - 1), written(draw, depth - 1)
+    sign = draw(some.sampled_from("+ - * / ^".split()))
+    if sign == "^":
+        other = f"{draw(some.integers(1, 2))}.0"
+    text = f"{one} {sign} {other}"
+    return f"({text})" if draw(some.booleans()) else f"-{text}" if draw(some.booleans()) else text
+
+
+@settings(max_examples=300)
+@given(some.composite(lambda draw: written(draw, 4))())
+def test_operators_bind_as_python_s(text: str) -> None:
+    try:
+        value = float(eval(text.replace("^", "**")))
+    except (ZeroDivisionError, OverflowError):
+        value = math.nan
+    found = run(f"a * 0 + ({text})", {"a": [1.0]})
+    wanted = pytest.approx(value, rel=1e-9) if math.isfinite(value) else None
+    assert found == [[wanted]]
