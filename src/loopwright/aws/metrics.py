@@ -173,7 +173,7 @@ class Metrics:
                 flat = None if packed is None else orjson.loads(packed)
                 total = found.get((start, unit))
                 if total is None:
-                    found[start, unit] = Total(told, flat)
+                    found[start, unit] = Total(told, flat, spread)
                 else:
                     total.add(told, flat)
         return [(*key, found[key]) for key in sorted(found)]

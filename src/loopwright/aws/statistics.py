@@ -122,13 +122,17 @@ class Total:
 
     Args:
         told: Count, sum, minimum and maximum of the first part of it.
+        packed: As of `add`.
+        spread: Whether the distribution is wanted; without it there are no percentiles.
     """
 
-    def __init__(self, told: Sequence[float], packed: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, told: Sequence[float], packed: Sequence[int] | None = None, spread: bool = True
+    ) -> None:
         self.count, self.sum, self.minimum, self.maximum = 0.0, 0.0, told[2], told[3]
         self._exact: dict[float, float] = {}
         self._buckets: dict[int, float] = {}
-        self._whole = True
+        self._whole = spread
         self.add(told, packed)
 
     def add(self, told: Sequence[float], packed: Sequence[int] | None = None) -> None:
@@ -143,6 +147,8 @@ class Total:
         self.sum += value_sum
         self.minimum = min(self.minimum, minimum)
         self.maximum = max(self.maximum, maximum)
+        if not self._whole:
+            return
         if minimum == maximum or count == 1:
             value = minimum if minimum == maximum else value_sum
             self._exact[value] = self._exact.get(value, 0.0) + count
