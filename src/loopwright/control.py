@@ -250,6 +250,8 @@ class ControlPlane:
         self.store.create_tables()
         for metadata in OTHER_TABLES:
             metadata.create_all(self.database.engine)
+        for table in aws_tables.GAINED:
+            self.database.add_columns(table)
         if isinstance(self.objects, LocalObjects):
             self.objects.create_tables()
             self.objects.sweep()

@@ -70,6 +70,22 @@ class Database:
                     raise
         raise AssertionError("unreachable: the last attempt returns or raises")
 
+    def add_columns(self, table: sa.Table) -> None:
+        """Add the columns that a table of an earlier version lacks; they allow NULL. Repeatable."""
+        unless = "" if self.is_sqlite else "IF NOT EXISTS "
+        dialect = self.engine.dialect
+
+        def work(connection: sa.Connection) -> None:
+            known = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
+            for column in table.columns:
+                if column.name not in known:
+                    declared = sa.schema.CreateColumn(column).compile(dialect=dialect)
+                    connection.exec_driver_sql(
+                        f"ALTER TABLE {table.name} ADD COLUMN {unless}{declared}"
+                    )
+
+        self.write(work)
+
     def close(self) -> None:
         self.engine.dispose()
 

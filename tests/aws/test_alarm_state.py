@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from loopwright.aws.alarm_rules import checked
+from loopwright.aws.alarm_rules import checked, watched
 from loopwright.aws.alarm_state import evaluate, reason_data, window
 from loopwright.wire.errors import ApiError
 
+ACCOUNT = "123456789012"
 RETAIN = "retain"
 THREE = [
     ("0-X-X", "OK", "OK", "OK", "OK"),
@@ -168,7 +169,11 @@ def test_only_whole_periods_are_looked_at() -> None:
     [
         ({"Period": 45}, "10, 20, 30 or a multiple"),
         ({"DatapointsToAlarm": 4}, "from 1 to EvaluationPeriods"),
-        ({"ExtendedStatistic": "p99"}, "ExtendedStatistic is 'p99'"),
+        ({"ExtendedStatistic": "p99"}, "Statistic or ExtendedStatistic; not both"),
+        ({"Statistic": None, "ExtendedStatistic": "p101"}, "'p101' is no statistic"),
+        ({"Statistic": None, "ExtendedStatistic": "Sum"}, "give it as Statistic"),
+        ({"EvaluateLowSampleCountPercentile": "ignore"}, "alarms on a percentile"),
+        ({"EvaluateLowSampleCountPercentile": "never"}, "must be evaluate or ignore"),
         ({"ComparisonOperator": "GreaterThanUpperThreshold"}, "anomaly"),
         ({"AlarmActions": ["arn:aws:lambda:x:y:z"]}, "AlarmActions has"),
         ({"OKActions": ["arn:aws:automate:us-east-1:ec2:stop"]}, "OKActions has"),
@@ -181,7 +186,8 @@ def test_only_whole_periods_are_looked_at() -> None:
             "AlarmActions has",
         ),
         ({"AlarmActions": ["arn:aws:sns:r:1:t"] * 6}, "the most is 5"),
-        ({"Statistic": None}, "Statistic is missing"),
+        ({"Statistic": None}, "Statistic or ExtendedStatistic"),
+        ({"Namespace": None}, "Namespace is missing"),
         ({"TreatMissingData": "zero"}, "TreatMissingData is 'zero'"),
         ({"Period": 3600, "EvaluationPeriods": 200}, "the most is 604800"),
         ({"Period": 60, "EvaluationPeriods": 1441}, "the most is 86400"),
@@ -189,7 +195,7 @@ def test_only_whole_periods_are_looked_at() -> None:
 )
 def test_settings_that_are_refused(more: dict[str, Any], words: str) -> None:
     with pytest.raises(ApiError, match=words):
-        checked(settings(**more))
+        checked(settings(**more), ACCOUNT)
 
 
 def test_a_single_metric_of_a_query_is_an_alarm_s_metric() -> None:
@@ -201,6 +207,64 @@ def test_a_single_metric_of_a_query_is_an_alarm_s_metric() -> None:
     spec = settings(Metrics=[{"Id": "m", "MetricStat": stat}])
     for member in ("Namespace", "MetricName", "Statistic", "Period"):
         del spec[member]
-    assert checked(spec)["Statistic"] == "Average"
-    with pytest.raises(ApiError, match="expressions"):
-        checked({**spec, "Metrics": [{"Id": "m", "Expression": "m1 / m2"}]})
+    assert checked(spec, ACCOUNT)["Statistic"] == "Average"
+    stat["Stat"] = "p99"
+    assert checked(spec, ACCOUNT)["ExtendedStatistic"] == "p99"
+
+
+def rate(**more: Any) -> dict[str, Any]:
+    """An alarm on a rate of errors."""
+    metrics = [
+        {
+            "Id": name,
+            "MetricStat": {
+                "Metric": {"Namespace": "N", "MetricName": name},
+                "Period": 60,
+                "Stat": "Sum",
+            },
+            "ReturnData": False,
+        }
+        for name in ("errors", "calls")
+    ]
+    spec = settings(Metrics=[{"Id": "rate", "Expression": "errors / calls"}, *metrics], **more)
+    for member in ("Namespace", "MetricName", "Statistic", "Period"):
+        spec.pop(member)
+    return spec
+
+
+def test_an_alarm_on_an_expression_keeps_its_metrics_as_given() -> None:
+    spec = rate()
+    found = checked(spec, ACCOUNT)
+    assert found == {**spec, "Period": 60}
+    assert watched(found) is None
+    assert "statistic" not in reason_data(found, evaluate(found, [(0.0, 4.0)], 60.0, "OK"), 60.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda items: items.append({"Id": "x", "Expression": "rate"}), "2 of Metrics have Return"),
+        (lambda items: items[0].update(ReturnData=False), "0 of Metrics have ReturnData"),
+        (lambda items: items[0].update(Expression="METRICS() * 2"), "returns an array"),
+        (lambda items: items[0].update(Expression="AVG(calls)"), "its result is a number"),
+        (lambda items: items[0].update(Expression="none / calls"), "'none' is no Id"),
+        (lambda items: items[0].update(Expression="SEARCH('x')"), "SEARCH is not supported"),
+        (lambda items: items[0].update(Id="Rate"), "start with a small letter"),
+        (lambda items: items[1]["MetricStat"].update(Period=300), "several periods"),
+        (lambda items: items[1]["MetricStat"].update(Stat="p200"), "'p200' is no statistic"),
+        (
+            lambda items: items.extend(
+                {**items[1], "Id": f"m{number}", "ReturnData": False} for number in range(9)
+            ),
+            "11 metrics and 1 expressions",
+        ),
+    ],
+)
+def test_metrics_of_alarms_that_are_refused(change: Any, words: str) -> None:
+    spec = rate()
+    change(spec["Metrics"])
+    with pytest.raises(ApiError, match=words) as caught:
+        checked(spec, ACCOUNT)
+    assert caught.value.code == "ValidationError"
+    with pytest.raises(ApiError, match="Metrics or Namespace, not both"):
+        checked(rate(Unit="Count") | {"Namespace": "N"}, ACCOUNT)

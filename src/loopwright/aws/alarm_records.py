@@ -69,6 +69,11 @@ def type_of(record: Record) -> str:
     return "CompositeAlarm" if is_composite(record) else "MetricAlarm"
 
 
+def account_of(record: Record) -> str:
+    """The account that an alarm belongs to."""
+    return record.arn.split(":")[4]
+
+
 def actions_of(record: Record, state: str) -> Sequence[str]:
     """What is to be done when the alarm comes into a state; nothing while that is disabled."""
     if not record.spec.get("ActionsEnabled", True):

@@ -5,7 +5,7 @@ carries out what its predecessor left, so nothing has to be recovered.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -16,14 +16,17 @@ from loopwright.aws.alarm_composite import read_rule
 from loopwright.aws.alarm_records import (
     DUE,
     NewState,
+    account_of,
     actions_done,
     actions_of,
     change_state,
     is_composite,
 )
-from loopwright.aws.alarm_rules import watched
-from loopwright.aws.alarm_state import evaluate, iso, reason_data, window
+from loopwright.aws.alarm_rules import queries_of, samples_needed, watched
+from loopwright.aws.alarm_state import Found, evaluate, iso, reason_data, window
+from loopwright.aws.metric_math.queries import Refused, Window, answers
 from loopwright.aws.metrics import Metrics
+from loopwright.aws.statistics import Watched
 from loopwright.aws.tables import ALARM_HISTORY
 from loopwright.kernel.clock import Clock
 from loopwright.kernel.kinds import DELETING
@@ -125,11 +128,11 @@ class AlarmRounds:
         """What is told of one turn is the same whenever in it the evaluation happens."""
         spec = record.spec
         start, end = window(spec, now - self._settle_s)
-        period = int(spec["Period"])
-        series = self._metrics.series(record.region, watched(spec), period, (start, end))
-        points = [(at, value) for at, value in series if start <= at < end]
+        points = self._points(record, (start, end))
         before = record.status["StateValue"]
         found = evaluate(spec, points, end, before)
+        if self._has_few_samples(record, found):
+            return record
         state = found.state or before
         value = found.points[-1][1] if found.points else None
         if state != before:
@@ -140,6 +143,40 @@ class AlarmRounds:
             for action in actions_of(record, state):
                 self._act(record, action, value, turn)
         return record
+
+    def _points(self, record: Record, window: Window) -> list[tuple[float, float]]:
+        """The datapoints of the metric or the expression that an alarm watches."""
+
+        def fetch(metric: Watched, period_s: int, window: Window) -> list[tuple[float, float]]:
+            series = self._metrics.series(record.region, metric, period_s, window)
+            return [(at, value) for at, value in series if window[0] <= at < window[1]]
+
+        metric = watched(record.spec)
+        if metric is not None:
+            return fetch(metric, int(record.spec["Period"]), window)
+        try:
+            queries = queries_of(record.spec, account_of(record))
+            found = answers(queries, fetch, window)
+        except Refused:
+            # Only of this window's datapoints, as SLICE at an average that is no whole number.
+            return []
+        (answer,) = (answer for answer in found.values() if answer.query.returned)
+        points = answer.series[0].points
+        return [(at, points[at]) for at in sorted(points) if window[0] <= at < window[1]]
+
+    def _has_few_samples(self, record: Record, found: Found) -> bool:
+        """Whether there are datapoints of a percentile, but of too few samples to go by."""
+        needed, metric = samples_needed(record.spec), watched(record.spec)
+        if needed is None or metric is None or not found.points:
+            return False
+        period = int(record.spec["Period"])
+        window = found.points[0][0], found.points[-1][0] + period
+        counts = dict(
+            self._metrics.series(
+                record.region, replace(metric, statistic="SampleCount"), period, window
+            )
+        )
+        return sum(counts.get(at, 0.0) for at, _ in found.points) < needed
 
     def _composites(self, uids: list[str], now: float) -> None:
         """Bring composite alarms in line with the others; a cycle of them is left as it is."""

@@ -137,11 +137,12 @@ def _reason(
 
 def reason_data(spec: Mapping[str, Any], found: Found, now: float) -> dict[str, Any]:
     """`StateReasonData`: what policies and other programs read of an evaluation."""
+    statistic = spec.get("Statistic") or spec.get("ExtendedStatistic")
     return {
         "version": "1.0",
         "queryDate": iso(now),
         **({"startDate": iso(found.points[0][0])} if found.points else {}),
-        "statistic": spec["Statistic"],
+        **({"statistic": statistic} if statistic else {}),
         "period": spec["Period"],
         "recentDatapoints": [value for _, value in found.points],
         "threshold": float(spec["Threshold"]),

@@ -24,7 +24,7 @@ from loopwright.aws.alarm_records import (
     type_of,
     write_item,
 )
-from loopwright.aws.alarm_rules import checked, checked_composite, watched
+from loopwright.aws.alarm_rules import OF_A_METRIC, checked, checked_composite, watched
 from loopwright.aws.tables import ALARM_HISTORY
 from loopwright.database import Database
 from loopwright.kernel.kinds import DELETING
@@ -58,7 +58,7 @@ def alarm_operations(database: Database) -> dict[str, Operation]:
 
 
 def _put_metric_alarm(context: Context, params: dict[str, Any]) -> dict[str, Any]:
-    _put(context, params, checked(params))
+    _put(context, params, checked(params, context.kinds.account))
     return {}
 
 
@@ -230,8 +230,8 @@ def _shown(record: Record) -> dict[str, Any]:
     }
     spec = dict(record.spec)
     if spec.get("Metrics"):
-        # What was read out of the only metric stands there and nowhere else.
-        for member in ("Namespace", "MetricName", "Dimensions", "Statistic", "Period", "Unit"):
+        # What was read out of it stands there and nowhere else.
+        for member in OF_A_METRIC:
             spec.pop(member, None)
     elif not is_composite(record):
         spec.setdefault("Dimensions", [])
@@ -305,20 +305,24 @@ def _relatives(context: Context, params: Mapping[str, Any], member: str) -> list
 
 
 def _for_metric(context: Context, params: dict[str, Any]) -> dict[str, Any]:
-    """The alarms that watch one metric."""
+    """The alarms that watch one metric; as on AWS, those on expressions over it are left out."""
     wanted = _dimensions(params.get("Dimensions", ()))
     found = []
     for record in all_alarms(context.store, context.region):
         if is_composite(record):
             continue
         metric = watched(record.spec)
+        if metric is None:
+            continue
         if (
             (metric.namespace, metric.name) == (params["Namespace"], params["MetricName"])
             and _dimensions(metric.dimensions) == wanted
-            and params.get("Statistic", metric.statistic) == metric.statistic
+            and all(
+                params.get(member) in (None, metric.statistic)
+                for member in ("Statistic", "ExtendedStatistic")
+            )
             and params.get("Period", record.spec["Period"]) == record.spec["Period"]
             and params.get("Unit", metric.unit) == metric.unit
-            and not params.get("ExtendedStatistic")
         ):
             found.append(_shown(record))
     return {"MetricAlarms": found}

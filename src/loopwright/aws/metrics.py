@@ -6,13 +6,15 @@ the same transaction as the points, so a line counts once however often it is re
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import orjson
 import sqlalchemy as sa
 
+from loopwright.aws.metric_data import get_metric_data
+from loopwright.aws.statistics import Total, Unknown, Watched, read_statistic
 from loopwright.aws.tables import METRICS, POINTS, READ_LINES
 from loopwright.database import Database
 from loopwright.kernel.verbs import Context, Operation
@@ -20,6 +22,7 @@ from loopwright.wire.errors import ApiError
 
 PAGE_MAX: Final = 500
 POINTS_MAX: Final = 1440
+TOLD: Final = ("count", "sum", "minimum", "maximum")
 Dimensions = Sequence[dict[str, str]]
 
 
@@ -30,19 +33,8 @@ def cloudwatch_operations(database: Database) -> dict[str, Operation]:
         "PutMetricData": metrics.put,
         "GetMetricStatistics": metrics.statistics,
         "ListMetrics": metrics.names,
-        "GetMetricData": metrics.query,
+        "GetMetricData": partial(get_metric_data, metrics.series),
     }
-
-
-@dataclass(frozen=True)
-class Watched:
-    """A metric and the statistic of it that someone watches."""
-
-    namespace: str
-    name: str
-    dimensions: tuple[dict[str, str], ...]
-    statistic: str
-    unit: str | None
 
 
 class Metrics:
@@ -72,29 +64,32 @@ class Metrics:
         return {}
 
     def statistics(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
-        wanted = params.get("Statistics") or []
-        percentiles = params.get("ExtendedStatistics") or []
-        if percentiles:
-            raise ApiError(
-                "InvalidParameterValue",
-                f"ExtendedStatistics {percentiles} are not served; use Statistics.",
-            )
-        if not wanted:
-            raise ApiError("MissingParameter", "Give at least one of Statistics.")
+        simple = params.get("Statistics") or []
+        extended = params.get("ExtendedStatistics") or []
+        if bool(simple) == bool(extended):
+            code = "InvalidParameterCombination" if simple else "MissingParameter"
+            raise ApiError(code, "Give Statistics or ExtendedStatistics, one of the two.")
+        try:
+            wanted = [read_statistic(name) for name in (*simple, *extended)]
+        except Unknown as error:
+            raise ApiError("InvalidParameterValue", str(error)) from None
         start, end = _seconds(params["StartTime"]), _seconds(params["EndTime"])
         assert start is not None and end is not None
         if start >= end:
             raise ApiError("InvalidParameterValue", "StartTime must be before EndTime.")
-        rows = self._rows(
-            context.region, params["Namespace"], params["MetricName"],
-            params.get("Dimensions", ()), params.get("Unit"), (start, end),
+        metric = Watched(
+            params["Namespace"], params["MetricName"], tuple(params.get("Dimensions", ())),
+            "", params.get("Unit"),
         )  # fmt: skip
-        period_s = params["Period"]
         found = []
-        for at, unit, total in _by_period(rows, period_s):
-            point: dict[str, Any] = {"Timestamp": at, "Unit": unit}
-            point |= {name: _statistic(total, name) for name in wanted}
-            found.append(point)
+        for at, unit, total in self._totals(
+            context.region, metric, params["Period"], (start, end), spread=bool(extended)
+        ):
+            values = {item.name: total.value(item) for item in wanted}
+            told = {name: value for name, value in values.items() if value is not None}
+            if told:
+                shown = {"ExtendedStatistics": told} if extended else told
+                found.append({"Timestamp": at, "Unit": unit, **shown})
         if len(found) > POINTS_MAX:
             raise ApiError(
                 "InvalidParameterCombination",
@@ -129,77 +124,59 @@ class Metrics:
         end = start + PAGE_MAX
         return {"Metrics": found[start:end], "NextToken": str(end) if end < len(found) else None}
 
-    def query(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
-        start, end = _seconds(params["StartTime"]), _seconds(params["EndTime"])
-        assert start is not None and end is not None
-        results = []
-        for item in params["MetricDataQueries"]:
-            stat = item.get("MetricStat")
-            if stat is None:
-                raise ApiError(
-                    "InvalidParameterValue",
-                    f"MetricDataQueries {item['Id']} is an expression; only MetricStat is served.",
-                )
-            metric = stat["Metric"]
-            rows = self._rows(
-                context.region, metric["Namespace"], metric["MetricName"],
-                metric.get("Dimensions", ()), stat.get("Unit"), (start, end),
-            )  # fmt: skip
-            points = [
-                (at, _statistic(total, stat["Stat"]))
-                for at, _, total in _by_period(rows, stat["Period"])
-            ]
-            if params.get("ScanBy", "TimestampDescending") == "TimestampDescending":
-                points.reverse()
-            if item.get("ReturnData", True):
-                results.append(
-                    {
-                        "Id": item["Id"],
-                        "Label": item.get("Label", metric["MetricName"]),
-                        "Timestamps": [at for at, _ in points],
-                        "Values": [value for _, value in points],
-                        "StatusCode": "Complete",
-                    }
-                )
-        return {"MetricDataResults": results}
-
     def series(
-        self, region: str, metric: "Watched", period_s: int, window: tuple[float, float]
+        self, region: str, metric: Watched, period_s: int, window: tuple[float, float]
     ) -> list[tuple[float, float]]:
-        """(start of the period, value) of the periods that have points, by time."""
-        rows = self._rows(
-            region, metric.namespace, metric.name, metric.dimensions, metric.unit, window
-        )
-        points = _by_period(rows, period_s)
-        return [(at, _statistic(total, metric.statistic)) for at, _, total in points]
+        """(start of the period, value) of the periods that have a value, by time.
 
-    def _rows(
+        Raises:
+            Unknown: there is no such statistic.
+        """
+        statistic = read_statistic(metric.statistic)
+        totals = self._totals(region, metric, period_s, window, spread=statistic.needs_spread)
+        valued = ((at, total.value(statistic)) for at, _, total in totals)
+        return [(at, value) for at, value in valued if value is not None]
+
+    def _totals(
         self,
         region: str,
-        namespace: str,
-        name: str,
-        dimensions: Dimensions,
-        unit: str | None,
+        metric: Watched,
+        period_s: int,
         window: tuple[float, float],
-    ) -> list[Any]:
+        *,
+        spread: bool,
+    ) -> list[tuple[float, str, Total]]:
+        """(start of the period, unit, total), by time; distributions are read only if wanted."""
+        columns = [*(POINTS.c[name] for name in ("at", *TOLD)), METRICS.c.unit]
         statement = (
-            sa.select(POINTS, METRICS.c.unit)
+            sa.select(*columns, *([POINTS.c.spread] if spread else []))
             .join(METRICS, METRICS.c.id == POINTS.c.metric)
             .where(
                 METRICS.c.region == region,
-                METRICS.c.namespace == namespace,
-                METRICS.c.name == name,
-                METRICS.c.dimensions == _canonical(dimensions),
+                METRICS.c.namespace == metric.namespace,
+                METRICS.c.name == metric.name,
+                METRICS.c.dimensions == _canonical(metric.dimensions),
                 # Points are kept by the second; a job's own end must not cut off its last one.
                 POINTS.c.at >= math.floor(window[0]),
                 POINTS.c.at < math.floor(window[1]) + 1,
             )
             .order_by(POINTS.c.at)
         )
-        if unit is not None:
-            statement = statement.where(METRICS.c.unit == unit)
+        if metric.unit is not None:
+            statement = statement.where(METRICS.c.unit == metric.unit)
+        found: dict[tuple[float, str], Total] = {}
         with self._database.read() as connection:
-            return list(connection.execute(statement))
+            for at, *told, unit, packed in (
+                (*row, None) if not spread else row for row in connection.execute(statement)
+            ):
+                start = math.floor(at / period_s) * float(period_s)
+                flat = None if packed is None else orjson.loads(packed)
+                total = found.get((start, unit))
+                if total is None:
+                    found[start, unit] = Total(told, flat, spread)
+                else:
+                    total.add(told, flat)
+        return [(*key, found[key]) for key in sorted(found)]
 
     def take_unit_points(
         self,
@@ -272,11 +249,18 @@ def _take_tally(
         {"Name": "VariantName", "Value": variant},
     ]
     for dimensions in (pair, [*pair, {"Name": "EndpointConfigName", "Value": config}]):
-        for name, (count, total, least, most) in points.items():
+        for name, (*values, packed) in _with_spread(points):
             unit = "Microseconds" if name.endswith("Latency") else "None"
             metric = _metric_id(connection, region, "AWS/SageMaker", name, dimensions, unit)
-            values = {"count": count, "sum": total, "minimum": least, "maximum": most}
-            connection.execute(sa.insert(POINTS).values(metric=metric, at=at, **values))
+            point = dict(zip(TOLD, values, strict=True)) | {"spread": packed}
+            connection.execute(sa.insert(POINTS).values(metric=metric, at=at, **point))
+
+
+def _with_spread(points: dict[str, list[Any]]) -> Iterable[tuple[str, list[Any]]]:
+    """Points with their distribution as text; a gateway of an earlier version told of none."""
+    for name, values in points.items():
+        packed = values[4] if len(values) > 4 and values[2] != values[3] else None
+        yield name, [*values[:4], None if packed is None else orjson.dumps(packed).decode()]
 
 
 def _unit_of(name: str) -> str:
@@ -334,35 +318,6 @@ def _metric_id(
 def _canonical(dimensions: Dimensions) -> str:
     ordered = sorted(dimensions, key=lambda item: item["Name"])
     return orjson.dumps([{"Name": d["Name"], "Value": d["Value"]} for d in ordered]).decode()
-
-
-Total = list[float]
-
-
-def _by_period(rows: list[Any], period_s: int) -> list[tuple[float, str, Total]]:
-    """(start of the period, unit, [count, sum, minimum, maximum]), by time."""
-    found: dict[tuple[float, str], Total] = {}
-    for row in rows:
-        start = math.floor(row.at / period_s) * float(period_s)
-        total = found.get((start, row.unit))
-        if total is None:
-            found[start, row.unit] = [row.count, row.sum, row.minimum, row.maximum]
-        else:
-            total[0] += row.count
-            total[1] += row.sum
-            total[2] = min(total[2], row.minimum)
-            total[3] = max(total[3], row.maximum)
-    return [(at, unit, total) for (at, unit), total in sorted(found.items())]
-
-
-def _statistic(total: Total, name: str) -> float:
-    count, value_sum, minimum, maximum = total
-    known = {"SampleCount": count, "Sum": value_sum, "Minimum": minimum, "Maximum": maximum}
-    if name == "Average":
-        return value_sum / count
-    if name not in known:
-        raise ApiError("InvalidParameterValue", f"The statistic {name!r} is not served.")
-    return known[name]
 
 
 def _seconds(moment: datetime | float | None) -> float | None:

@@ -33,6 +33,9 @@ POINTS = sa.Table(
     sa.Column("sum", sa.Float, nullable=False),
     sa.Column("minimum", sa.Float, nullable=False),
     sa.Column("maximum", sa.Float, nullable=False),
+    # How the values are distributed, JSON of `contract.buckets.packed`; homes of earlier versions
+    # gain this column. NULL: all values are equal, or it is not known.
+    sa.Column("spread", sa.Text),
     sa.Index("metric_points_by_time", "metric", "at"),
 )
 
@@ -42,6 +45,9 @@ READ_LINES = sa.Table(
     sa.Column("unit", sa.Text, primary_key=True),
     sa.Column("lines", sa.Integer, nullable=False),
 )
+
+GAINED = (POINTS,)
+"""Tables that gained columns since they were first made."""
 
 ALARM_HISTORY = sa.Table(
     "alarm_history",

@@ -1,8 +1,9 @@
 """Invocations counted by variant, written down once a second for the control plane.
 
 One file a gateway process, only ever appended to: `[region, endpoint, configuration, variant,
-instances, at, {metric: [count, sum, minimum, maximum]}]` a line. What was counted since the last
-line is lost with a killed gateway, at most a second's.
+instances, at, {metric: [count, sum, minimum, maximum]}]` a line; latencies have a fifth member, how
+often each bucket of microseconds was met (`contract.buckets.packed`). What was counted since the
+last line is lost with a killed gateway, at most a second's.
 
 Where a gateway has several workers, each also writes what it has counted for ever, so that any of
 them can tell of all; one that was killed is followed by one that goes on with its counts.
@@ -10,10 +11,14 @@ them can tell of all; one that was killed is followed by one that goes on with i
 
 import os
 import time
+from collections import defaultdict
+from math import ceil, log2
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
+
+from loopwright.contract.buckets import PER_DOUBLING, ZERO, packed
 
 FLUSH_S: Final = 1.0
 MICROSECONDS: Final = 1e6
@@ -52,6 +57,8 @@ class Tally:
         "latencies",
         "least",
         "most",
+        "of_model",
+        "of_overhead",
         "overhead",
         "overhead_least",
         "overhead_most",
@@ -60,8 +67,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.instances = 1
-        # Since the gateway began: latencies by their power of two in microseconds, and the sums
-        # of what is cleared.
+        # Of what is cleared: latencies by their power of two in microseconds, and the sums.
         self.buckets = [0] * BUCKETS
         self.ever = [0.0, 0.0, 0.0, 0.0]
         self.clear_now()
@@ -73,6 +79,7 @@ class Tally:
         ever[1] += self.errors_4
         ever[2] += self.errors_5
         ever[3] += self.total
+        self.buckets = self.buckets_now()
         self.clear_now()
 
     def ever_now(self) -> list[float]:
@@ -85,11 +92,21 @@ class Tally:
             ever[3] + self.total,
         ]
 
+    def buckets_now(self) -> list[int]:
+        """Latencies since the gateway began, by the power of two that they do not exceed."""
+        found = self.buckets.copy()
+        for bucket, count in self.of_model.items():
+            found[min(max(-(-bucket // PER_DOUBLING), 0), BUCKETS - 1)] += count
+        return found
+
     def clear_now(self) -> None:
         """Begin anew."""
         self.invocations = self.errors_4 = self.errors_5 = self.latencies = 0
         self.total = self.most = self.overhead = self.overhead_most = 0.0
         self.least = self.overhead_least = float("inf")
+        # How often a latency in microseconds fell into each bucket of `contract.buckets`.
+        self.of_model: defaultdict[int, int] = defaultdict(int)
+        self.of_overhead: defaultdict[int, int] = defaultdict(int)
 
     def answered(self, status: int, seconds: float, overhead: float = 0.0) -> None:
         """A model server's answer to a request that it had for so long, and the gateway before."""
@@ -105,7 +122,11 @@ class Tally:
             self.overhead_least = overhead
         if overhead > self.overhead_most:
             self.overhead_most = overhead
-        self.buckets[min(int(seconds * 1e6).bit_length(), BUCKETS - 1)] += 1
+        # `bucket_of`, written out: this runs for each request.
+        bucket = ceil(log2(seconds * 1e6) * PER_DOUBLING) if seconds > 0.0 else ZERO
+        self.of_model[bucket] += 1
+        bucket = ceil(log2(overhead * 1e6) * PER_DOUBLING) if overhead > 0.0 else ZERO
+        self.of_overhead[bucket] += 1
         if status >= 500:
             self.errors_5 += 1
         elif status >= 400:
@@ -116,10 +137,13 @@ class Tally:
         self.invocations += 1
         self.errors_5 += 1
 
-    def points(self) -> dict[str, list[float]]:
-        """By metric: count, sum, minimum, maximum. Names and units are SageMaker's."""
+    def points(self) -> dict[str, list[Any]]:
+        """By metric: count, sum, minimum, maximum, of latencies also the distribution.
+
+        Names and units are SageMaker's.
+        """
         one = float(self.invocations)
-        found = {
+        found: dict[str, list[Any]] = {
             "Invocations": [one, one, 1.0, 1.0],
             "InvocationsPerInstance": [one, one / self.instances, 1 / self.instances, 1.0],
             "Invocation4XXErrors": [one, float(self.errors_4), 0.0, float(self.errors_4 > 0)],
@@ -135,11 +159,13 @@ class Tally:
             found["ModelLatency"] = [
                 float(self.latencies),
                 *(MICROSECONDS * value for value in (self.total, self.least, self.most)),
+                packed(self.of_model),
             ]
             spans = (self.overhead, self.overhead_least, self.overhead_most)
             found["OverheadLatency"] = [
                 float(self.latencies),
                 *(MICROSECONDS * value for value in spans),
+                packed(self.of_overhead),
             ]
         return found
 
@@ -181,7 +207,7 @@ class Tallies:
     def _own(self) -> dict[Key, Counted]:
         found = dict(self._before)
         for key, tally in self._tallies.items():
-            found[key] = found.get(key, NOTHING).plus(tally.ever_now(), tally.buckets)
+            found[key] = found.get(key, NOTHING).plus(tally.ever_now(), tally.buckets_now())
         return found
 
     def _read(self, number: int) -> dict[Key, Counted]:
