@@ -32,6 +32,7 @@ from loopwright.aws.functions.operations import start as start_function
 from loopwright.aws.identity import iam_operations, sts_operations
 from loopwright.aws.images import ecr_operations
 from loopwright.aws.logs import Logs, logs_operations
+from loopwright.aws.metric_retention import Retention
 from loopwright.aws.metrics import Metrics, cloudwatch_operations
 from loopwright.aws.registry import Registry
 from loopwright.client import variables
@@ -40,10 +41,9 @@ from loopwright.compute.checkpoints import CheckpointSync, Watched
 from loopwright.compute.collect import collector
 from loopwright.compute.disk import DiskGuard
 from loopwright.compute.folder import unit_folder, write_durably
-from loopwright.compute.points import metric_points
+from loopwright.compute.points import PointFiles
 from loopwright.compute.process import ProcessBackend
 from loopwright.compute.staging import split_uri, stage
-from loopwright.compute.usage import usage_points
 from loopwright.config import Settings
 from loopwright.containers import Containers
 from loopwright.contract.instances import Machine
@@ -99,6 +99,7 @@ IDLE_S: Final = 0.5
 SYNC_S: Final = 0.5
 JOURNAL_S: Final = 0.25
 DELIVERY_S: Final = 0.25
+RETENTION_S: Final = 300.0
 EVENTS: Final = uuid.UUID("4c1f1b0a-6c0e-4f53-9d6f-4b7c8a6f1d2e")
 OTHER_TABLES: Final = (
     aws_tables.METADATA,
@@ -209,6 +210,7 @@ class ControlPlane:
             self.store, self._metrics, self.clock, self._act, SETTLE_S * settings.time_scale
         )
         self._taken: dict[str, int] = {}
+        self._points = PointFiles()
         self._checkpoints = CheckpointSync(home, self.objects)
         self.backend.call_before_stop(self._checkpoints.before_stop)
         takes = (
@@ -219,6 +221,7 @@ class ControlPlane:
         self._disk = DiskGuard(home)
         self._online = OnlineRounds(self.database, self.store, self.clock)
         self._stopping = threading.Event()
+        self._retention = Retention(self.database, self._stopping.is_set)
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="call")
         self._threads: list[threading.Thread] = []
         self._published: dict[str, int] | None = None
@@ -299,7 +302,7 @@ class ControlPlane:
         """Begin to plan and to watch units, in threads."""
         loops = (
             *(self._loop, self._sync_loop, self._journal_loop, self._delivery_loop),
-            *(self.backend.warm_up, self.containers.watch),
+            *(self._retention_loop, self.backend.warm_up, self.containers.watch),
         )
         for target in loops:
             thread = threading.Thread(target=target, daemon=True, name=target.__name__)
@@ -310,7 +313,7 @@ class ControlPlane:
         """Stop planning. Units and the gateway run on."""
         self._stopping.set()
         self.engine.wake()
-        for thread in self._threads[:4]:
+        for thread in self._threads[:5]:
             thread.join(10)
         self._pool.shutdown(wait=True, cancel_futures=True)
         self.backend.close()
@@ -355,6 +358,14 @@ class ControlPlane:
                 self._delivery.round(time.time())
             except Exception:
                 LOG.exception("events could not be delivered; the next round tries again")
+
+    def _retention_loop(self) -> None:
+        """Join old points of metrics, apart from planning: after a long pause there are many."""
+        while not self._stopping.wait(RETENTION_S):
+            try:
+                self._retention.round(self.clock.now())
+            except Exception:
+                LOG.exception("old points could not be joined; the next round tries again")
 
     def _invoke(self, arn: str, event: str, payload: bytes) -> None:
         """Have a function run once for an event."""
@@ -447,36 +458,30 @@ class ControlPlane:
         with self.store.reading() as connection:
             rows = connection.execute(statement).all()
         taken: dict[str, int] = {}
-        for row in rows:
-            for file, read in (("metrics.jsonl", metric_points), ("usage.jsonl", usage_points)):
-                self._take_points(row, file, read, taken)
-        self._take_invocations(taken)
+        files = [
+            (row, unit_folder(self.settings.home, row.id).path / file)
+            for row in rows
+            for file in ("metrics.jsonl", "usage.jsonl")
+        ]
+        for row, path in files:
+            self._take_points(row, path, taken)
+        self._points.keep([path for _, path in files])
+        folder = self.settings.home / "run"
+        taken |= self._metrics.take_tallies(folder, self._taken, self.clock.platform)
         self._taken = taken
 
-    def _take_invocations(self, taken: dict[str, int]) -> None:
-        """Take what gateways counted; the file of one that is gone is removed once it was read."""
-        for path in (self.settings.home / "run").glob("invocations-*.jsonl"):
-            content = path.read_bytes()
-            taken[path.name] = len(content)
-            if self._taken.get(path.name) != len(content):
-                lines = content.split(b"\n")[:-1]
-                self._metrics.take_invocations(path.name, lines, self.clock.platform)
-            elif not Path(f"/proc/{path.stem.rpartition('-')[2]}").exists():
-                path.unlink()
-
-    def _take_points(self, row: Any, file: str, read: Any, taken: dict[str, int]) -> None:
+    def _take_points(self, row: Any, path: Path, taken: dict[str, int]) -> None:
         """Take what is new in one of a unit's files; a file that did not grow is not read."""
-        folder = unit_folder(self.settings.home, row.id)
         try:
-            size = (folder.path / file).stat().st_size
+            size = path.stat().st_size
         except FileNotFoundError:
             return
-        key = row.id if file == "metrics.jsonl" else f"{row.id}/{file}"
+        key = row.id if path.name == "metrics.jsonl" else f"{row.id}/{path.name}"
         taken[key] = size
         if not size or self._taken.get(key) == size:
             return
         dimensions = [{"Name": "TrainingJobName", "Value": row.name}]
-        if file == "usage.jsonl":
+        if path.name == "usage.jsonl":
             host = f"{row.name}/{orjson.loads(row.program).get('hostname', 'algo-1')}"
             dimensions = [{"Name": "Host", "Value": host}]
         if row.kind == "Endpoint":
@@ -486,7 +491,11 @@ class ControlPlane:
                 {"Name": "VariantName", "Value": variant},
             ]
         self._metrics.take_unit_points(
-            key, f"/aws/sagemaker/{row.kind}s", row.region, dimensions, partial(read, folder)
+            key,
+            f"/aws/sagemaker/{row.kind}s",
+            row.region,
+            dimensions,
+            partial(self._points.read, path),
         )
 
     def reset(self) -> dict[str, Any]:

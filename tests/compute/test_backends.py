@@ -11,7 +11,7 @@ import pytest
 
 from loopwright.compute import sandbox
 from loopwright.compute.folder import log_path, unit_folder
-from loopwright.compute.points import metric_points
+from loopwright.compute.points import PointFiles
 from loopwright.compute.process import ProcessBackend
 from loopwright.compute.simulated import Script, SimulatedBackend
 from loopwright.compute.staging import StagingError, relative_name, stage
@@ -181,7 +181,7 @@ def test_metrics_are_read_from_the_log(backend: ProcessBackend) -> None:
     script = "for n in range(3):\n    print(f'epoch {n} loss={1 / (n + 1):.3f}')\nprint('loss=x')"
     metrics = [{"Name": "loss", "Regex": "loss=([0-9.]+)"}]
     end = _run(backend, "u#0.0", unit_program("quick", script, metrics=metrics))
-    points = metric_points(unit_folder(backend._home, "u#0.0"))
+    points = PointFiles().read(unit_folder(backend._home, "u#0.0").path / "metrics.jsonl", 0)
     assert [(name, value) for name, value, _ in points] == [
         ("loss", 1.0), ("loss", 0.5), ("loss", 0.333),
     ]  # fmt: skip

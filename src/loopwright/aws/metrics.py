@@ -5,9 +5,11 @@ the same transaction as the points, so a line counts once however often it is re
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from itertools import zip_longest
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
@@ -214,6 +216,37 @@ class Metrics:
 
         self._database.write(work)
 
+    def take_tallies(
+        self, folder: Path, before: Mapping[str, int], platform: Callable[[float], float]
+    ) -> dict[str, int]:
+        """Take what gateways counted; a file that is taken whole and complete is removed.
+
+        Args:
+            folder: Of the gateways' files (`router.tallies`).
+            before: What the last call returned.
+            platform: The platform's time at a real one.
+
+        Returns:
+            The bytes of each file that are taken.
+        """
+        taken = {}
+        paths = sorted(folder.glob("invocations-*.jsonl"))
+        for path, following in zip_longest(paths, paths[1:]):
+            content = path.read_bytes()
+            if before.get(path.name) != len(content):
+                taken[path.name] = len(content)
+                self.take_invocations(path.name, content.split(b"\n")[:-1], platform)
+                continue
+            pid = path.stem.split("-")[1]
+            followed = following is not None and following.stem.split("-")[1] == pid
+            if not followed and Path(f"/proc/{pid}").exists():
+                taken[path.name] = len(content)
+                continue
+            path.unlink()
+            # Only now: the lines of a file that is there must not count again.
+            self._database.write(partial(_forget_lines, file=path.name))
+        return taken
+
     def take_invocations(
         self, file: str, lines: list[bytes], platform: Callable[[float], float]
     ) -> None:
@@ -236,6 +269,10 @@ class Metrics:
                 _take_tally(connection, orjson.loads(line), platform)
 
         self._database.write(work)
+
+
+def _forget_lines(connection: sa.Connection, file: str) -> None:
+    connection.execute(sa.delete(READ_LINES).where(READ_LINES.c.unit == file))
 
 
 def _take_tally(

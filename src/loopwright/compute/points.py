@@ -5,7 +5,9 @@ The memory is only a shortcut: the same file gives the same answer when it is re
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
@@ -106,13 +108,34 @@ class PointReader:
         self._known.pop(folder.path.name, None)
 
 
-def metric_points(folder: UnitFolder, start: int = 0) -> list[tuple[str, float | None, float]]:
-    """(name, value, seconds) of every whole line after the first `start` ones.
+class PointFiles:
+    """Points of units' files, `metrics.jsonl` and `usage.jsonl`, read from where one came to.
 
-    A value that was no number is None.
+    An endpoint's instance writes for months: to read its file from the start for each new line
+    would cost more every day.
     """
-    try:
-        lines = (folder.path / "metrics.jsonl").read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return []
-    return [tuple(orjson.loads(line)[:3]) for line in lines[start:-1]]
+
+    def __init__(self) -> None:
+        self._ends: dict[Path, tuple[int, int]] = {}
+
+    def read(self, path: Path, start: int) -> list[tuple[str, float | None, float]]:
+        """(name, value, seconds) of every whole line after the first `start` ones.
+
+        A value that was no number is None.
+        """
+        lines, at = self._ends.get(path, (0, 0))
+        if lines != start:
+            lines, at = 0, 0
+        try:
+            with path.open("rb") as stream:
+                stream.seek(at)
+                content = stream.read()
+        except FileNotFoundError:
+            return []
+        whole = content[: content.rfind(b"\n") + 1].splitlines()
+        self._ends[path] = (lines + len(whole), at + content.rfind(b"\n") + 1)
+        return [tuple(orjson.loads(line)[:3]) for line in whole[start - lines :]]
+
+    def keep(self, paths: Iterable[Path]) -> None:
+        """Forget all other files."""
+        self._ends = {path: self._ends[path] for path in paths if path in self._ends}

@@ -170,12 +170,3 @@ def traffic() -> tuple[int, int] | None:
         return None
     fields = [line.partition(":")[2].split() for line in lines]
     return sum(int(row[0]) for row in fields), sum(int(row[8]) for row in fields)
-
-
-def usage_points(folder: UnitFolder, start: int = 0) -> list[tuple[str, float | None, float]]:
-    """(name, value, seconds) of every whole line of `usage.jsonl` after the first `start` ones."""
-    try:
-        lines = (folder.path / "usage.jsonl").read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return []
-    return [tuple(orjson.loads(line)) for line in lines[start:-1]]

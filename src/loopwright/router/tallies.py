@@ -1,9 +1,9 @@
 """Invocations counted by variant, written down once a second for the control plane.
 
-One file a gateway process, only ever appended to: `[region, endpoint, configuration, variant,
-instances, at, {metric: [count, sum, minimum, maximum]}]` a line; latencies have a fifth member, how
-often each bucket of microseconds was met (`contract.buckets.packed`). What was counted since the
-last line is lost with a killed gateway, at most a second's.
+Files of a gateway process, one after the other, only ever appended to: `[region, endpoint,
+configuration, variant, instances, at, {metric: [count, sum, minimum, maximum]}]` a line; latencies
+have a fifth member, how often each bucket of microseconds was met (`contract.buckets.packed`). What
+was counted since the last line is lost with a killed gateway, at most a second's.
 
 Where a gateway has several workers, each also writes what it has counted for ever, so that any of
 them can tell of all; one that was killed is followed by one that goes on with its counts.
@@ -21,6 +21,8 @@ import orjson
 from loopwright.contract.buckets import PER_DOUBLING, ZERO, packed
 
 FLUSH_S: Final = 1.0
+FILE_BYTES_MAX: Final = 1_048_576
+"""A larger file is followed by another; the control plane removes it once it has read it."""
 MICROSECONDS: Final = 1e6
 BUCKETS: Final = 28
 COUNTS: Final = "counts-{}.json"
@@ -179,8 +181,8 @@ class Tallies:
     """
 
     def __init__(self, folder: Path, number: int = 0, workers: int = 1) -> None:
-        self._path = folder / f"invocations-{os.getpid()}.jsonl"
         self._folder = folder
+        self._file = 1
         self._number = number
         self._workers = workers
         self._tallies: dict[Key, Tally] = {}
@@ -243,7 +245,9 @@ class Tallies:
         if not used:
             return
         lines = [orjson.dumps([*key, t.instances, now, t.points()]) + b"\n" for key, t in used]
-        with self._path.open("ab") as stream:
+        path = self._folder / f"invocations-{os.getpid()}-{self._file:09d}.jsonl"
+        with path.open("ab") as stream:
             stream.write(b"".join(lines))
+            self._file += stream.tell() > FILE_BYTES_MAX
         for _, tally in used:
             tally.clear()
