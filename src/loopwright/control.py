@@ -169,7 +169,7 @@ class ControlPlane:
         self._url = ""
         for name in ("run", "routes", "logs"):
             (home / name).mkdir(parents=True, exist_ok=True)
-        self.clock = ScaledClock(settings.time_scale)
+        self.clock = _clock(home, settings.time_scale)
         self.database = Database(settings.database_url)
         self.store = Store(self.database)
         self.keys = KeyFile(home / "keys.json")
@@ -513,6 +513,16 @@ class ControlPlane:
         shutil.rmtree(self.settings.home / "logs", ignore_errors=True)
         self.engine.wake()
         return {"reset": True, "units": len(live)}
+
+
+def _clock(home: Path, scale: float) -> ScaledClock:
+    """The clock of a home, which goes on where it stood."""
+    path = home / "clock.json"
+    turns = orjson.loads(path.read_bytes()) if path.exists() else []
+    clock = ScaledClock(scale, turns)
+    if len(clock.turns) != len(turns):
+        write_durably(path, orjson.dumps(clock.turns))
+    return clock
 
 
 def _spot(settings: Settings) -> Schedule | None:

@@ -281,6 +281,39 @@ def test_scaling_in_and_out_again_is_quick(world: World) -> None:
         assert world.simulated.clock.now() - began < 15
 
 
+def test_an_instance_that_is_to_end_does_not_count(world: World) -> None:
+    def scale(count: int) -> None:
+        change = {"VariantName": "A", "DesiredInstanceCount": count}
+        world.call(
+            "UpdateEndpointWeightsAndCapacities",
+            EndpointName="e",
+            DesiredWeightsAndCapacities=[change],
+        )
+        world.run_until(lambda: world.status["EndpointStatus"] == "InService")
+
+    for lag in range(6):
+        for count in (4, 1, 2):
+            scale(count)
+            for _ in range(lag):
+                world.simulated.step(0.1)
+        for _ in range(20):
+            (shown,) = world.status["ProductionVariants"]
+            assert shown["CurrentInstanceCount"] == 2
+            world.simulated.step(0.5)
+
+
+def test_capture_is_on_unless_it_says_otherwise(world: World) -> None:
+    capture = {
+        "InitialSamplingPercentage": 100,
+        "DestinationS3Uri": "s3://bucket/captured",
+        "CaptureOptions": [{"CaptureMode": "Input"}],
+    }
+    world.config("captured", {"A": 1}, DataCaptureConfig=capture)
+    world.update("captured")
+    world.run_until(lambda: world.settled() and world.shares() == {"captured": 1.0})
+    assert world.status["DataCaptureConfig"]["CaptureStatus"] == "Started"
+
+
 def test_retained_properties(world: World) -> None:
     capture = {
         "EnableCapture": True,

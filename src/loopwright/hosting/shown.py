@@ -82,7 +82,7 @@ def _entry(part: Part, variant: Mapping[str, Any]) -> dict[str, Any]:
 
 def _captured(capture: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """The capture of a route; what the control plane needs goes along as `told`."""
-    if not capture or not capture["EnableCapture"]:
+    if not capture or not captures(capture):
         return None
     modes = {option["CaptureMode"] for option in capture["CaptureOptions"]}
     types = capture.get("CaptureContentTypeHeader", {})
@@ -98,13 +98,18 @@ def _captured(capture: Mapping[str, Any] | None) -> dict[str, Any] | None:
     }
 
 
+def captures(capture: Mapping[str, Any]) -> bool:
+    """Whether a `DataCaptureConfig` captures: it does unless it says otherwise."""
+    return bool(capture.get("EnableCapture", True))
+
+
 def capture_summary(capture: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """`DataCaptureConfig` of DescribeEndpoint."""
     if not capture:
         return None
     found = {
-        "EnableCapture": capture["EnableCapture"],
-        "CaptureStatus": "Started" if capture["EnableCapture"] else "Stopped",
+        "EnableCapture": captures(capture),
+        "CaptureStatus": "Started" if captures(capture) else "Stopped",
         "CurrentSamplingPercentage": capture["InitialSamplingPercentage"],
         "DestinationS3Uri": capture["DestinationS3Uri"],
     }
