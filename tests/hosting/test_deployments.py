@@ -14,6 +14,7 @@ from loopwright.kernel.units import Capacity
 from loopwright.testing.simulation import Effects
 from loopwright.wire.errors import ApiError
 from tests.hosting.world import World
+from tests.simulation.scenarios import IMAGE, ROLE
 
 
 def blue_green(kind: str, wait_s: int = 0, **more: Any) -> dict[str, Any]:
@@ -312,6 +313,61 @@ def test_capture_is_on_unless_it_says_otherwise(world: World) -> None:
     world.update("captured")
     world.run_until(lambda: world.settled() and world.shares() == {"captured": 1.0})
     assert world.status["DataCaptureConfig"]["CaptureStatus"] == "Started"
+
+
+def test_changes_that_would_end_the_service_are_refused(world: World) -> None:
+    def change(*changes: dict[str, Any]) -> None:
+        listed = [{"VariantName": "A", **item} for item in changes]
+        world.call(
+            "UpdateEndpointWeightsAndCapacities",
+            EndpointName="e",
+            DesiredWeightsAndCapacities=listed,
+        )
+
+    with pytest.raises(ApiError, match="there twice"):
+        change({"DesiredWeight": 1.0}, {"DesiredWeight": 2.0})
+    with pytest.raises(ApiError, match="at least 1 instance"):
+        change({"DesiredInstanceCount": 0})
+    world.config("two", {"A": 1, "B": 1})
+    world.update("two")
+    world.run_until(world.settled)
+    change({"DesiredWeight": 0.0})
+    world.run_until(world.settled)
+    with pytest.raises(ApiError, match="retained weights of all variants would be 0"):
+        world.update("new", RetainAllVariantProperties=True)
+    world.update("new")
+
+
+def test_names_in_use_and_missing_are_told_in_the_service_s_words(world: World) -> None:
+    """SageMaker's Python SDK looks for them, to go on with what is there already."""
+    container = {"Image": IMAGE, "ModelDataUrl": "s3://bucket/model.tar.gz"}
+    with pytest.raises(ApiError, match='Cannot create already existing model "arn:'):
+        world.call("CreateModel", ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    with pytest.raises(ApiError, match='Cannot create already existing endpoint configuration "'):
+        world.config("old", {"A": 1})
+    with pytest.raises(ApiError, match='Could not find endpoint "arn:'):
+        world.call("DescribeEndpoint", EndpointName="nope")
+    world.call("DeleteModel", ModelName="m")
+    with pytest.raises(ApiError, match='Could not find model "m"'):
+        world.call("CreateEndpoint", EndpointName="other", EndpointConfigName="old")
+
+
+@pytest.mark.parametrize(
+    "member", ["AcceleratorType", "VariantInstanceProvisionTimeoutInSeconds", "RoutingConfig"]
+)
+def test_settings_that_would_change_the_outcome_are_refused(world: World, member: str) -> None:
+    routing = {"RoutingStrategy": "RANDOM", "PrefixAwareRoutingConfig": {"PrefixLength": 2048}}
+    value: Any = routing if member == "RoutingConfig" else 300
+    variant = {"VariantName": "A", "ModelName": "m", "InstanceType": "ml.t2.medium", member: value}
+    with pytest.raises(ApiError, match="does not support"):
+        world.call("CreateEndpointConfig", EndpointConfigName="x", ProductionVariants=[variant])
+
+
+def test_a_configuration_may_cut_its_variants_off(world: World) -> None:
+    world.config("alone", {"A": 1}, EnableNetworkIsolation=True)
+    world.update("alone")
+    world.run_until(lambda: world.settled() and world.shares() == {"alone": 1.0})
+    assert [variant["network"] for variant in world.status["Fleet"]["variants"]] == [False]
 
 
 def test_retained_properties(world: World) -> None:

@@ -409,6 +409,55 @@ BAD: dict[str, tuple[str, dict[str, Any], str]] = {
         },
         "MetricAggregationType is 'Sum'",
     ),
+    "a scheduled none": (
+        "PutScheduledAction",
+        {
+            "ScheduledActionName": "x",
+            "Schedule": "rate(1 day)",
+            "ScalableTargetAction": {"MinCapacity": 0},
+        },
+        "at least 1 instance",
+    ),
+    "another type's settings": (
+        "PutScalingPolicy",
+        {
+            "PolicyName": "x",
+            "PolicyType": "TargetTrackingScaling",
+            "StepScalingPolicyConfiguration": {"StepAdjustments": [{"ScalingAdjustment": 1}]},
+        },
+        "but PolicyType is TargetTrackingScaling",
+    ),
+    "a tiny target": (
+        "PutScalingPolicy",
+        {
+            "PolicyName": "x",
+            "PolicyType": "TargetTrackingScaling",
+            "TargetTrackingScalingPolicyConfiguration": {
+                "TargetValue": 1e-300,
+                "PredefinedMetricSpecification": {
+                    "PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"
+                },
+            },
+        },
+        "it must be from",
+    ),
+    "a cooldown": (
+        "PutScalingPolicy",
+        {
+            "PolicyName": "x",
+            "StepScalingPolicyConfiguration": {
+                "AdjustmentType": "ExactCapacity",
+                "Cooldown": -1,
+                "StepAdjustments": [{"ScalingAdjustment": 1}],
+            },
+        },
+        "0 or more seconds",
+    ),
+    "a token of other digits": (
+        "DescribeScalingActivities",
+        {"NextToken": "\N{SUPERSCRIPT TWO}"},
+        "give what the page before answered",
+    ),
     "a zone": (
         "PutScheduledAction",
         {

@@ -55,7 +55,9 @@ def with_changes(record: Record, changes: Mapping[str, Change]) -> dict[str, Any
     if sum(variant["weight"] for variant in fleet["variants"]) <= 0:
         raise validation("The sum of the variants' weights must be above 0.")
     before = {variant["name"]: variant["count"] for variant in record.status["Fleet"]["variants"]}
-    return {**record.status, "EndpointStatus": "Updating", "Fleet": fleet, "Before": before}
+    # What an earlier change failed of says nothing of this one.
+    kept = {name: value for name, value in record.status.items() if name != "FailureReason"}
+    return {**kept, "EndpointStatus": "Updating", "Fleet": fleet, "Before": before}
 
 
 def _changed(variant: Mapping[str, Any], change: Change) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from loopwright.hosting.deploy.family import steps_of
 from loopwright.kernel.kinds import Lookup
+from loopwright.kernel.records import Record
 from loopwright.wire.errors import validation
 
 PERCENT: Final = {
@@ -13,6 +14,18 @@ PERCENT: Final = {
     "MaximumBatchSize": (5, 50),
     "RollbackMaximumBatchSize": (1, 100),
 }
+
+
+def check_models(config: Record, lookup: Lookup) -> None:
+    """Refuse an endpoint configuration one of whose models was deleted.
+
+    Raises:
+        ApiError: `ValidationException` with the model's name.
+    """
+    spec = config.spec
+    for variant in (*spec["ProductionVariants"], *spec.get("ShadowProductionVariants", ())):
+        if lookup.record("Model", variant["ModelName"]) is None:
+            raise validation(f'Could not find model "{variant["ModelName"]}".')
 
 
 def check_deployment(config: Mapping[str, Any], counts: Mapping[str, int], lookup: Lookup) -> None:

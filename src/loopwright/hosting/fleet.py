@@ -38,13 +38,14 @@ def build(
         raise Unbuildable(f'Could not find endpoint configuration "{config_name}".')
     spec = config.spec
     variants = [_variant(item, lookup) for item in spec["ProductionVariants"]]
+    shadows = [_shadow(item, variants, lookup) for item in spec.get("ShadowProductionVariants", ())]
+    for variant in (*variants, *shadows) if spec.get("EnableNetworkIsolation") else ():
+        variant["network"] = False
     return {
         "generation": generation,
         "config": config_name,
         "variants": variants,
-        "shadows": [
-            _shadow(item, variants, lookup) for item in spec.get("ShadowProductionVariants", ())
-        ],
+        "shadows": shadows,
         "capture": spec.get("DataCaptureConfig"),
     }
 

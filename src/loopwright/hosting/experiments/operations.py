@@ -9,6 +9,7 @@ import orjson
 import sqlalchemy as sa
 
 from loopwright.compute.staging import split_uri
+from loopwright.contract.programs import check_uri
 from loopwright.database import Database
 from loopwright.hosting.experiments import state as experiment
 from loopwright.hosting.experiments.evalues import requests_needed
@@ -33,6 +34,8 @@ from loopwright.wire.services import service
 
 ALLOCATIONS_SHOWN: Final = 500
 OUTCOMES_MAX: Final = 1000
+FINEST: Final = 1e-9
+"""The finest rate, effect or chance that advice is given for."""
 POWER: Final = 0.8
 NORMAL: Final = NormalDist()
 
@@ -131,6 +134,7 @@ class Online:
     def import_outcomes(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
         """Take the ground truth files below a prefix, as SageMaker's monitors read them."""
         find(context, context.kinds["Endpoint"], params["EndpointName"])
+        check_uri(params["S3Uri"], "S3Uri")
         bucket, prefix = split_uri(params["S3Uri"])
         total = {"Recorded": 0, "AlreadyRecorded": 0}
         batch: list[tuple[str, float]] = []
@@ -257,7 +261,7 @@ def _ground_truth(line: bytes, where: str) -> tuple[str, float]:
     """
     try:
         told = orjson.loads(line)
-        return told["eventMetadata"]["eventId"], float(told["groundTruthData"]["data"])
+        return str(told["eventMetadata"]["eventId"]), float(told["groundTruthData"]["data"])
     except (ValueError, KeyError, TypeError) as error:
         raise validation(
             f"{where} is no ground truth with a number as its data and an eventId: {error!r}."
@@ -279,8 +283,16 @@ def _advise(_context: Context, params: dict[str, Any]) -> dict[str, Any]:
             f"BaselineRate {base} and BaselineRate + MinimumEffect {other} must both be between 0 "
             "and 1, and differ."
         )
-    if not 0 < share < 1 or not 0 < alpha < 0.5:
-        raise validation("TreatmentShare must be between 0 and 1, Alpha between 0 and 0.5.")
+    if not FINEST <= share <= 1 - FINEST or not FINEST <= alpha < 0.5:
+        raise validation(
+            f"TreatmentShare is {share} and Alpha {alpha}; they must be from {FINEST}, and below 1 "
+            "and 0.5."
+        )
+    if min(base, 1 - base, other, 1 - other, abs(effect)) < FINEST:
+        raise validation(
+            f"BaselineRate {base} and MinimumEffect {effect} are finer than {FINEST}; no number of "
+            "requests would tell."
+        )
     normal = NORMAL.inv_cdf(1 - alpha / 2) + NORMAL.inv_cdf(POWER)
     spread = base * (1 - base) / (1 - share) + other * (1 - other) / share
     fixed = normal**2 * spread / effect**2
