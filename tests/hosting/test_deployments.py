@@ -11,7 +11,7 @@ from loopwright.compute.simulated import Script
 from loopwright.hosting.deploy.family import steps_of
 from loopwright.kernel.records import Observation
 from loopwright.kernel.units import Capacity
-from loopwright.testing.simulation import Effects
+from loopwright.testing.simulation import REGION, Effects
 from loopwright.wire.errors import ApiError
 from tests.hosting.world import World
 from tests.simulation.scenarios import IMAGE, ROLE
@@ -370,6 +370,33 @@ def test_a_configuration_may_cut_its_variants_off(world: World) -> None:
     assert [variant["network"] for variant in world.status["Fleet"]["variants"]] == [False]
 
 
+def test_a_bandit_divides_what_its_variants_have_together(world: World) -> None:
+    world.config("three", {"A": 1, "B": 1, "C": 1})
+    world.update("three")
+    world.run_until(world.settled)
+    change = {"VariantName": "A", "DesiredWeight": 8.0}
+    world.call(
+        "UpdateEndpointWeightsAndCapacities",
+        EndpointName="e",
+        DesiredWeightsAndCapacities=[change],
+    )
+    world.run_until(world.settled)
+
+    def weights(**status: Any) -> list[float]:
+        record = world.record
+        now = world.simulated.clock.now()
+        new = {**record.status, "Allocation": {"A": 0.25, "B": 0.75}, **status}
+        world.simulated.store.change(record, new, state="InService", now=now, event="")
+        for _ in range(3):
+            world.simulated.step()
+        found = world.simulated.store.document(f"route/{REGION}/e")
+        assert found is not None
+        return [variant["weight"] for variant in found[1]["variants"]]
+
+    assert weights() == [2.25, 6.75, 1.0]
+    assert weights(Withdrawn=["B"]) == [2.25, 0.0, 1.0]
+
+
 def test_retained_properties(world: World) -> None:
     capture = {
         "EnableCapture": True,
@@ -421,6 +448,7 @@ BAD = {
         "waits alone take",
     ),
     "no alarm": (CANARY | GUARDED, "no such alarm"),
+    "a nameless alarm": (CANARY | {"AutoRollbackConfiguration": {"Alarms": [{}]}}, "no AlarmName"),
     "a large batch": (rolling(percent(51)), "from 5 to 50 percent"),
 }
 

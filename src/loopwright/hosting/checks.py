@@ -49,7 +49,9 @@ def check_deployment(config: Mapping[str, Any], counts: Mapping[str, int], looku
     if blue_green or rolling:
         _check_time(config, counts)
     for alarm in config.get("AutoRollbackConfiguration", {}).get("Alarms", ()):
-        name = alarm["AlarmName"]
+        name = alarm.get("AlarmName")
+        if not name:
+            raise validation("An alarm of AutoRollbackConfiguration has no AlarmName; give one.")
         if lookup.record("Alarm", name) is None:
             raise validation(
                 f"AutoRollbackConfiguration.Alarms names {name!r}, but there is no such alarm; "

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from loopwright.hosting.fleet import Fleet
 from loopwright.hosting.instances import Instance
 from loopwright.kernel.records import Record
+
+WITHDRAWN: Final = "Withdrawn"
+"""Status member: variants from which a guard took the traffic, whatever a bandit says."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +60,24 @@ def _weights(
     record: Record, fleet: Fleet, normal: bool
 ) -> Iterable[tuple[Mapping[str, Any], float]]:
     """Each production variant with its weight; with a sum of 1 where `normal`."""
-    allocation: Mapping[str, float] = record.status.get("Allocation") or {}
-    found = [
-        (variant, allocation.get(variant["name"], variant["weight"]) if allocation else
-         variant["weight"])
-        for variant in fleet["variants"]
-    ]  # fmt: skip
+    found = list(_chosen(record.status, fleet["variants"]))
     total = sum(weight for _, weight in found)
     return [(variant, weight / total if normal and total else weight) for variant, weight in found]
+
+
+def _chosen(
+    status: Mapping[str, Any], variants: Sequence[Mapping[str, Any]]
+) -> Iterable[tuple[Mapping[str, Any], float]]:
+    """The variants with their own weights, or a bandit's: it divides what its variants have
+    together. From those that a guard has withdrawn it takes all."""
+    allocation: Mapping[str, float] = status.get("Allocation") or {}
+    together = sum(item["weight"] for item in variants if item["name"] in allocation) or 1.0
+    for item in variants:
+        share = allocation.get(item["name"])
+        if share is None:
+            yield item, item["weight"]
+        else:
+            yield item, 0.0 if item["name"] in status.get(WITHDRAWN, ()) else share * together
 
 
 def _entry(part: Part, variant: Mapping[str, Any]) -> dict[str, Any]:

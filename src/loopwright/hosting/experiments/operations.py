@@ -69,9 +69,7 @@ class Online:
     def create_experiment(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
         """Begin an experiment: from now on the gateway tells of each request."""
         result = self.generic["CreateOnlineExperiment"](context, params)
-        record = find(context, EXPERIMENT_KIND, params["OnlineExperimentName"])
-        begin(self._database, record)
-        _watch(context, record.spec["EndpointName"])
+        self._begin(context, find(context, EXPERIMENT_KIND, params["OnlineExperimentName"]))
         return result
 
     def describe_experiment(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
@@ -165,9 +163,7 @@ class Online:
             self._forget(context, before)
         spec = orjson.loads(orjson.dumps(params))
         create(context, BANDIT_KIND, {**spec, "BanditName": name})
-        record = find(context, BANDIT_KIND, name)
-        begin(self._database, record)
-        _watch(context, name)
+        self._begin(context, find(context, BANDIT_KIND, name))
         return {}
 
     def describe_bandit(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
@@ -210,14 +206,30 @@ class Online:
             text = connection.execute(statement).scalar()
         return None if text is None else dict(orjson.loads(text))
 
+    def _begin(self, context: Context, record: Record) -> None:
+        endpoint = context.store.get(context.region, "Endpoint", record.spec["EndpointName"])
+        if endpoint is not None:
+            begin(self._database, record, endpoint)
+        _watch(context, record.spec["EndpointName"])
+
     def _forget(self, context: Context, record: Record) -> None:
+        """Delete it, last of all its record, so that what a kill cuts off can be asked for again;
+        and stop it first of all, so that no round gives the endpoint weights again."""
+
+        def stopped(current: Record) -> Mapping[str, Any]:
+            return {**current.status, "Status": "Stopped"}
+
+        kind = EXPERIMENT_KIND if record.kind == EXPERIMENT_KIND.name else BANDIT_KIND
+        current = mutate(context, kind, record.name, stopped, "Deleted")
+        _watch(context, record.spec["EndpointName"])
+
         def work(connection: sa.Connection) -> None:
             for table in (ONLINE_STATES, SEEN_USERS, ALLOCATIONS):
                 connection.execute(sa.delete(table).where(table.c.uid == record.uid))
 
-        context.store.delete(record)
         self._database.write(work)
-        _watch(context, record.spec["EndpointName"])
+        context.store.delete(current)
+        context.wake()
 
 
 def _watch(context: Context, endpoint: str) -> None:
