@@ -60,7 +60,7 @@ from loopwright.hosting.own import own_hosting_operations
 from loopwright.hosting.scaling.operations import TARGET_KIND, scaling_operations
 from loopwright.hosting.scaling.triggers import breach, scaling_functions
 from loopwright.hosting.shadow_tests import shadow_test_functions
-from loopwright.kernel.clock import ScaledClock
+from loopwright.kernel.clock import ScaledClock, clock_file, turns_of
 from loopwright.kernel.engine import Engine
 from loopwright.kernel.history import history_operations
 from loopwright.kernel.kinds import Kind, Kinds, Lookup
@@ -517,11 +517,10 @@ class ControlPlane:
 
 def _clock(home: Path, scale: float) -> ScaledClock:
     """The clock of a home, which goes on where it stood."""
-    path = home / "clock.json"
-    turns = orjson.loads(path.read_bytes()) if path.exists() else []
+    turns = turns_of(home)
     clock = ScaledClock(scale, turns)
     if len(clock.turns) != len(turns):
-        write_durably(path, orjson.dumps(clock.turns))
+        write_durably(clock_file(home), orjson.dumps(clock.turns))
     return clock
 
 

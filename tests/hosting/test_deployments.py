@@ -11,6 +11,7 @@ from loopwright.compute.simulated import Script
 from loopwright.hosting.deploy.family import steps_of
 from loopwright.kernel.records import Observation
 from loopwright.kernel.units import Capacity
+from loopwright.router.routes import route_of
 from loopwright.testing.simulation import REGION, Effects
 from loopwright.wire.errors import ApiError
 from tests.hosting.world import World
@@ -395,6 +396,26 @@ def test_a_bandit_divides_what_its_variants_have_together(world: World) -> None:
 
     assert weights() == [2.25, 6.75, 1.0]
     assert weights(Withdrawn=["B"]) == [2.25, 0.0, 1.0]
+
+
+def test_users_keep_their_variant_while_a_canary_grows(world: World) -> None:
+    world.config("two", {"B": 1, "A": 1})
+    world.config("next", {"A": 1, "B": 1})
+    world.update("two")
+    world.run_until(world.settled)
+
+    def variants() -> list[str]:
+        found = world.simulated.store.document(f"route/{REGION}/e")
+        assert found is not None
+        route = route_of(found[1], {})
+        return [route.choose(None, place / 97).name for place in range(97)]
+
+    before = variants()
+    world.update("next", blue_green("LINEAR", 5, LinearStepSize=percent(20)))
+    while world.status["EndpointStatus"] != "InService":
+        assert variants() == before
+        world.simulated.step()
+    assert variants() == before
 
 
 def test_retained_properties(world: World) -> None:

@@ -239,6 +239,8 @@ def test_an_endpoint_takes_its_target_along(scaled: Scaled) -> None:
     scaled.policy()
     scaled.wait(10)
     scaled.call("DeleteEndpoint", EndpointName="e")
+    with pytest.raises(ApiError, match="no variant 'A'"):
+        scaled.register()
     world = scaled.simulated
     for _ in range(60):
         world.step()

@@ -1,8 +1,10 @@
 """The platform's clock over restarts."""
 
+import json
 import time
+from pathlib import Path
 
-from loopwright.kernel.clock import ScaledClock
+from loopwright.kernel.clock import ScaledClock, clock_file, clock_of
 
 
 def test_a_fast_clock_goes_on_after_a_restart() -> None:
@@ -24,3 +26,10 @@ def test_a_real_clock_keeps_nothing() -> None:
     clock = ScaledClock()
     assert clock.turns == []
     assert clock.platform(5.0) == 5.0
+
+
+def test_others_see_the_clock_of_a_home(tmp_path: Path) -> None:
+    assert clock_of(tmp_path).turns == []
+    now = time.time()
+    clock_file(tmp_path).write_text(json.dumps([(now - 100, now - 100, 20.0)]))
+    assert clock_of(tmp_path).platform(now) == now - 100 + 2000

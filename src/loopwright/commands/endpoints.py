@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from loopwright.commands.output import CommandError, client, moment, say, say_json
+from loopwright.kernel.clock import clock_of
 
 REFRESH_S: Final = 1.0
 WINDOW_S: Final = 60
@@ -118,7 +119,7 @@ def _rates(arguments: argparse.Namespace, variant: str) -> dict[str, float]:
         {"Name": "EndpointName", "Value": arguments.name},
         {"Name": "VariantName", "Value": variant},
     ]
-    end = datetime.now(UTC)
+    end = datetime.fromtimestamp(clock_of(arguments.home).now(), UTC)
 
     def of(metric: str, statistic: str) -> list[float]:
         points = watch.get_metric_statistics(

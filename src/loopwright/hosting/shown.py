@@ -31,19 +31,23 @@ def route(record: Record, parts: Sequence[Part]) -> dict[str, Any]:
     serving = [part for part in parts if part.share > 0]
     main = max(serving, key=lambda part: part.share)
     policy = record.status.get("TrafficPolicy", {})
+    entries = [
+        {
+            **_entry(part, variant),
+            "weight": weight if len(serving) == 1 else round(weight * part.share, 9),
+        }
+        for part in serving
+        for variant, weight in _weights(record, part.fleet, len(serving) > 1)
+    ]
+    # One name's two configurations stand side by side, the new one first, so that a user who keeps
+    # a place on the line of all weights keeps the variant while the new one grows.
+    entries.sort(key=lambda entry: entry["name"])
     return {
         "endpoint": record.name,
         "region": record.region,
         "arn": record.arn,
         "config": main.fleet["config"],
-        "variants": [
-            {
-                **_entry(part, variant),
-                "weight": weight if len(serving) == 1 else round(weight * part.share, 9),
-            }
-            for part in serving
-            for variant, weight in _weights(record, part.fleet, len(serving) > 1)
-        ],
+        "variants": entries,
         "shadows": [
             {**_entry(main, shadow), "weight": 1.0, "of": shadow["of"], "share": shadow["weight"]}
             for shadow in main.fleet.get("shadows", ())

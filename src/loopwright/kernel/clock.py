@@ -1,8 +1,10 @@
 """Time, injected: planners and rooms never read a clock of their own."""
 
+import json
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 
@@ -49,6 +51,25 @@ class ScaledClock:
     def real_s(self, platform_s: float) -> float:
         """Real seconds in which `platform_s` pass."""
         return platform_s / self.scale
+
+
+def turns_of(home: Path) -> list[Sequence[float]]:
+    """The turns of a home's clock, see `ScaledClock`; none where it is the real one."""
+    try:
+        return list(json.loads(clock_file(home).read_bytes()))
+    except FileNotFoundError:
+        return []
+
+
+def clock_file(home: Path) -> Path:
+    """Where they are kept."""
+    return home / "clock.json"
+
+
+def clock_of(home: Path) -> ScaledClock:
+    """A clock that shows what the home's server shows."""
+    turns = turns_of(home)
+    return ScaledClock(turns[-1][2] if turns else 1.0, turns)
 
 
 class VirtualClock:

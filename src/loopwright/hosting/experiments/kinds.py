@@ -24,7 +24,8 @@ def check_variants(spec: Mapping[str, Any], names: list[str], lookup: Lookup) ->
     endpoint = lookup.record("Endpoint", spec["EndpointName"])
     fleet = (endpoint.status.get("Fleet") if endpoint is not None else None) or {}
     there = [variant["name"] for variant in fleet.get("variants", ())]
-    if not there:
+    over = endpoint is not None and endpoint.status["EndpointStatus"] in ("Failed", "Deleting")
+    if not there or over:
         raise validation(f"There is no endpoint {spec['EndpointName']!r} in service.")
     for name in names:
         if name not in there:
