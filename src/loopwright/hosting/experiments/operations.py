@@ -29,7 +29,7 @@ from loopwright.kernel.verbs import (
     mutate,
 )
 from loopwright.objects.base import Objects
-from loopwright.wire.errors import validation
+from loopwright.wire.errors import ApiError, validation
 from loopwright.wire.services import service
 
 ALLOCATIONS_SHOWN: Final = 500
@@ -154,17 +154,24 @@ class Online:
     # Bandits
 
     def put_bandit(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
-        """Let a bandit choose an endpoint's weights; it begins anew with each put."""
+        """Let a bandit choose an endpoint's weights; it begins anew with each put. Of two at once
+        the later one decides."""
         name = params["EndpointName"]
-        before = context.store.get(context.region, "Bandit", name)
         if BANDIT_KIND.check is not None:
             BANDIT_KIND.check(params, context.lookup)
-        if before is not None:
-            self._forget(context, before)
         spec = orjson.loads(orjson.dumps(params))
-        create(context, BANDIT_KIND, {**spec, "BanditName": name})
-        self._begin(context, find(context, BANDIT_KIND, name))
-        return {}
+        while True:
+            before = context.store.get(context.region, "Bandit", name)
+            try:
+                if before is not None:
+                    self._forget(context, before)
+                create(context, BANDIT_KIND, {**spec, "BanditName": name})
+                self._begin(context, find(context, BANDIT_KIND, name))
+            except ApiError as error:
+                if error.code in (BANDIT_KIND.missing[0], BANDIT_KIND.taken[0]):
+                    continue  # Another one was put or deleted meanwhile.
+                raise
+            return {}
 
     def describe_bandit(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
         record = find(context, BANDIT_KIND, params["EndpointName"])
@@ -225,7 +232,7 @@ class Online:
 
         def work(connection: sa.Connection) -> None:
             for table in (ONLINE_STATES, SEEN_USERS, ALLOCATIONS):
-                connection.execute(sa.delete(table).where(table.c.uid == record.uid))
+                connection.execute(sa.delete(table).where(table.c.uid == current.uid))
 
         self._database.write(work)
         context.store.delete(current)
