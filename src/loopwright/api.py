@@ -141,7 +141,7 @@ class Api:
         validate(operation, params)
         context = self._context(signed.region)
         loop = asyncio.get_running_loop()
-        result = await loop.run_in_executor(self._threads, run, context, params)
+        result = await loop.run_in_executor(self._threads, _run, run, context, params)
         return serialize_response(operation, result, protocol)
 
     def _verified(self, request: Request, model: ServiceModel) -> Signed:
@@ -260,6 +260,15 @@ def _failure(error: Exception, request_id: str) -> ApiError:
         return ApiError("ServiceUnavailable", text, 503)
     text = f"An internal error occurred; the server's log has request {request_id}."
     return ApiError("InternalFailure", text, 500)
+
+
+def _run(operation: Operation, context: Context, params: dict[str, Any]) -> dict[str, Any]:
+    """Run an operation in a thread; a StopIteration would leave its future without a result, and
+    so the request without an answer."""
+    try:
+        return operation(context, params)
+    except StopIteration as error:
+        raise RuntimeError("an operation ran out of items") from error
 
 
 def _error(

@@ -60,7 +60,7 @@ from loopwright.hosting.own import own_hosting_operations
 from loopwright.hosting.scaling.operations import TARGET_KIND, scaling_operations
 from loopwright.hosting.scaling.triggers import breach, scaling_functions
 from loopwright.hosting.shadow_tests import shadow_test_functions
-from loopwright.kernel.clock import ScaledClock
+from loopwright.kernel.clock import ScaledClock, clock_file, turns_of
 from loopwright.kernel.engine import Engine
 from loopwright.kernel.history import history_operations
 from loopwright.kernel.kinds import Kind, Kinds, Lookup
@@ -170,7 +170,7 @@ class ControlPlane:
         self._url = ""
         for name in ("run", "routes", "logs"):
             (home / name).mkdir(parents=True, exist_ok=True)
-        self.clock = ScaledClock(settings.time_scale)
+        self.clock = _clock(home, settings.time_scale)
         self.database = Database(settings.database_url)
         self.store = Store(self.database)
         self.keys = KeyFile(home / "keys.json")
@@ -524,6 +524,15 @@ class ControlPlane:
         shutil.rmtree(self.settings.home / "logs", ignore_errors=True)
         self.engine.wake()
         return {"reset": True, "units": len(live)}
+
+
+def _clock(home: Path, scale: float) -> ScaledClock:
+    """The clock of a home, which goes on where it stood."""
+    turns = turns_of(home)
+    clock = ScaledClock(scale, turns)
+    if len(clock.turns) != len(turns):
+        write_durably(clock_file(home), orjson.dumps(clock.turns))
+    return clock
 
 
 def _spot(settings: Settings) -> Schedule | None:

@@ -32,7 +32,7 @@ def unit_program(kind: str, script: str = "", **more: Any) -> dict[str, Any]:
     """A `run` program of a Python script; each kind logs to a stream of its own."""
     return {
         "verb": "run",
-        "arguments": ["python3", "{base}/code/x.py"],
+        "arguments": ["python3", "code/x.py"],
         "files": {"code/x.py": script or SCRIPTS[kind]},
         "folders": ["model", "output"],
         "environment": {},
@@ -114,6 +114,19 @@ def _run(backend: ProcessBackend, unit_id: str, program: Program) -> Any:
         return seen if seen is not None and seen.over else None
 
     return await_that(over, "the end of the unit")
+
+
+def test_only_places_are_filled_in(backend: ProcessBackend) -> None:
+    program = unit_program(
+        "quick",
+        "import os; print(os.environ['OWN'], os.environ['PLACE'])",
+        environment={"OWN": "{base}"},
+        places={"PLACE": "{base}/x"},
+    )
+    assert _run(backend, "u#0.0", program).exit_code == 0
+    own, place = _lines(backend, "quick")[-1].split()
+    assert own == "{base}"
+    assert place.startswith("/") and place.endswith("/x")
 
 
 def test_inputs_that_cannot_be_laid_out_end_the_unit_before_its_start(

@@ -201,7 +201,7 @@ def test_one_router_leads_to_both(shop: Shop, tmp_path: Path) -> None:
     both = Backends(shop.home, processes, shop.backend)
     inside = shop.program("endless")
     plain = {
-        "verb": "run", "arguments": ["python3", "{base}/x.py"], "environment": {},
+        "verb": "run", "arguments": ["python3", "x.py"], "environment": {},
         "files": {"x.py": "import os; print(os.path.exists('/opt/program'))"},
         "log": {"group": "g", "stream": "plain"},
     }  # fmt: skip

@@ -11,9 +11,11 @@ from loopwright.compute.simulated import Script
 from loopwright.hosting.deploy.family import steps_of
 from loopwright.kernel.records import Observation
 from loopwright.kernel.units import Capacity
-from loopwright.testing.simulation import Effects
+from loopwright.router.routes import route_of
+from loopwright.testing.simulation import REGION, Effects
 from loopwright.wire.errors import ApiError
 from tests.hosting.world import World
+from tests.simulation.scenarios import IMAGE, ROLE
 
 
 def blue_green(kind: str, wait_s: int = 0, **more: Any) -> dict[str, Any]:
@@ -281,6 +283,141 @@ def test_scaling_in_and_out_again_is_quick(world: World) -> None:
         assert world.simulated.clock.now() - began < 15
 
 
+def test_an_instance_that_is_to_end_does_not_count(world: World) -> None:
+    def scale(count: int) -> None:
+        change = {"VariantName": "A", "DesiredInstanceCount": count}
+        world.call(
+            "UpdateEndpointWeightsAndCapacities",
+            EndpointName="e",
+            DesiredWeightsAndCapacities=[change],
+        )
+        world.run_until(lambda: world.status["EndpointStatus"] == "InService")
+
+    for lag in range(6):
+        for count in (4, 1, 2):
+            scale(count)
+            for _ in range(lag):
+                world.simulated.step(0.1)
+        for _ in range(20):
+            (shown,) = world.status["ProductionVariants"]
+            assert shown["CurrentInstanceCount"] == 2
+            world.simulated.step(0.5)
+
+
+def test_capture_is_on_unless_it_says_otherwise(world: World) -> None:
+    capture = {
+        "InitialSamplingPercentage": 100,
+        "DestinationS3Uri": "s3://bucket/captured",
+        "CaptureOptions": [{"CaptureMode": "Input"}],
+    }
+    world.config("captured", {"A": 1}, DataCaptureConfig=capture)
+    world.update("captured")
+    world.run_until(lambda: world.settled() and world.shares() == {"captured": 1.0})
+    assert world.status["DataCaptureConfig"]["CaptureStatus"] == "Started"
+
+
+def test_changes_that_would_end_the_service_are_refused(world: World) -> None:
+    def change(*changes: dict[str, Any]) -> None:
+        listed = [{"VariantName": "A", **item} for item in changes]
+        world.call(
+            "UpdateEndpointWeightsAndCapacities",
+            EndpointName="e",
+            DesiredWeightsAndCapacities=listed,
+        )
+
+    with pytest.raises(ApiError, match="there twice"):
+        change({"DesiredWeight": 1.0}, {"DesiredWeight": 2.0})
+    with pytest.raises(ApiError, match="at least 1 instance"):
+        change({"DesiredInstanceCount": 0})
+    world.config("two", {"A": 1, "B": 1})
+    world.update("two")
+    world.run_until(world.settled)
+    change({"DesiredWeight": 0.0})
+    world.run_until(world.settled)
+    with pytest.raises(ApiError, match="retained weights of all variants would be 0"):
+        world.update("new", RetainAllVariantProperties=True)
+    world.update("new")
+
+
+def test_names_in_use_and_missing_are_told_in_the_service_s_words(world: World) -> None:
+    """SageMaker's Python SDK looks for them, to go on with what is there already."""
+    container = {"Image": IMAGE, "ModelDataUrl": "s3://bucket/model.tar.gz"}
+    with pytest.raises(ApiError, match='Cannot create already existing model "arn:'):
+        world.call("CreateModel", ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    with pytest.raises(ApiError, match='Cannot create already existing endpoint configuration "'):
+        world.config("old", {"A": 1})
+    with pytest.raises(ApiError, match='Could not find endpoint "arn:'):
+        world.call("DescribeEndpoint", EndpointName="nope")
+    world.call("DeleteModel", ModelName="m")
+    with pytest.raises(ApiError, match='Could not find model "m"'):
+        world.call("CreateEndpoint", EndpointName="other", EndpointConfigName="old")
+
+
+@pytest.mark.parametrize(
+    "member", ["AcceleratorType", "VariantInstanceProvisionTimeoutInSeconds", "RoutingConfig"]
+)
+def test_settings_that_would_change_the_outcome_are_refused(world: World, member: str) -> None:
+    routing = {"RoutingStrategy": "RANDOM", "PrefixAwareRoutingConfig": {"PrefixLength": 2048}}
+    value: Any = routing if member == "RoutingConfig" else 300
+    variant = {"VariantName": "A", "ModelName": "m", "InstanceType": "ml.t2.medium", member: value}
+    with pytest.raises(ApiError, match="does not support"):
+        world.call("CreateEndpointConfig", EndpointConfigName="x", ProductionVariants=[variant])
+
+
+def test_a_configuration_may_cut_its_variants_off(world: World) -> None:
+    world.config("alone", {"A": 1}, EnableNetworkIsolation=True)
+    world.update("alone")
+    world.run_until(lambda: world.settled() and world.shares() == {"alone": 1.0})
+    assert [variant["network"] for variant in world.status["Fleet"]["variants"]] == [False]
+
+
+def test_a_bandit_divides_what_its_variants_have_together(world: World) -> None:
+    world.config("three", {"A": 1, "B": 1, "C": 1})
+    world.update("three")
+    world.run_until(world.settled)
+    change = {"VariantName": "A", "DesiredWeight": 8.0}
+    world.call(
+        "UpdateEndpointWeightsAndCapacities",
+        EndpointName="e",
+        DesiredWeightsAndCapacities=[change],
+    )
+    world.run_until(world.settled)
+
+    def weights(**status: Any) -> list[float]:
+        record = world.record
+        now = world.simulated.clock.now()
+        new = {**record.status, "Allocation": {"A": 0.25, "B": 0.75}, **status}
+        world.simulated.store.change(record, new, state="InService", now=now, event="")
+        for _ in range(3):
+            world.simulated.step()
+        found = world.simulated.store.document(f"route/{REGION}/e")
+        assert found is not None
+        return [variant["weight"] for variant in found[1]["variants"]]
+
+    assert weights() == [2.25, 6.75, 1.0]
+    assert weights(Withdrawn=["B"]) == [2.25, 0.0, 1.0]
+
+
+def test_users_keep_their_variant_while_a_canary_grows(world: World) -> None:
+    world.config("two", {"B": 1, "A": 1})
+    world.config("next", {"A": 1, "B": 1})
+    world.update("two")
+    world.run_until(world.settled)
+
+    def variants() -> list[str]:
+        found = world.simulated.store.document(f"route/{REGION}/e")
+        assert found is not None
+        route = route_of(found[1], {})
+        return [route.choose(None, place / 97).name for place in range(97)]
+
+    before = variants()
+    world.update("next", blue_green("LINEAR", 5, LinearStepSize=percent(20)))
+    while world.status["EndpointStatus"] != "InService":
+        assert variants() == before
+        world.simulated.step()
+    assert variants() == before
+
+
 def test_retained_properties(world: World) -> None:
     capture = {
         "EnableCapture": True,
@@ -332,6 +469,7 @@ BAD = {
         "waits alone take",
     ),
     "no alarm": (CANARY | GUARDED, "no such alarm"),
+    "a nameless alarm": (CANARY | {"AutoRollbackConfiguration": {"Alarms": [{}]}}, "no AlarmName"),
     "a large batch": (rolling(percent(51)), "from 5 to 50 percent"),
 }
 

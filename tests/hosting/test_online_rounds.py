@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
+import sqlalchemy as sa
 
 from loopwright.database import Database
 from loopwright.hosting import tables
@@ -115,3 +117,38 @@ def test_outcomes_count_once_whichever_comes_first(online: Online) -> None:
         online.rounds.round()
     shares = online.record("Endpoint").status["Allocation"]
     assert shares["B"] > shares["A"]
+
+
+def test_a_bandit_that_was_deleted_gives_no_more_weights(online: Online) -> None:
+    """The round has read the bandit, and then it is deleted, endpoint and all."""
+    online.add("Bandit", "e", SPECS["Bandit"], {"Status": "Running"}, "Running")
+    online.rounds.round()
+    get = online.store.get
+
+    def deleted_first(region: str, kind: str, name: str) -> Record | None:
+        online.store.get = get  # type: ignore[method-assign]
+        online.store.delete(online.record("Bandit"))
+        return get(region, kind, name)
+
+    found = online.rounds._running()[0]
+    record = online.record("Bandit")
+    online.store.get = deleted_first  # type: ignore[method-assign]
+    assert not online.rounds._allocate(record, orjson.loads(found.state))
+    assert "Allocation" not in online.record("Endpoint").status
+
+
+def test_a_later_endpoint_of_the_name_begins_anew(online: Online) -> None:
+    now = online.clock.now()
+    record_outcomes(online.database, REGION, "e", [("id-1", 1.0)], now - 60)
+    online.database.write(
+        lambda connection: connection.execute(
+            sa.insert(tables.COMPARISONS).values(
+                region=REGION, endpoint="gone", config="c", live="A", shadow="S", summary="{}"
+            )
+        )
+    )
+    online.add("Bandit", "e", SPECS["Bandit"], {"Status": "Running"}, "Running")
+    online.rounds.round()
+    assert record_outcomes(online.database, REGION, "e", [("id-1", 0.0)], now) == (1, 0)
+    with online.database.read() as connection:
+        assert connection.execute(sa.select(tables.COMPARISONS)).first() is None

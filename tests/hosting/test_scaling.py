@@ -239,6 +239,8 @@ def test_an_endpoint_takes_its_target_along(scaled: Scaled) -> None:
     scaled.policy()
     scaled.wait(10)
     scaled.call("DeleteEndpoint", EndpointName="e")
+    with pytest.raises(ApiError, match="no variant 'A'"):
+        scaled.register()
     world = scaled.simulated
     for _ in range(60):
         world.step()
@@ -408,6 +410,55 @@ BAD: dict[str, tuple[str, dict[str, Any], str]] = {
             },
         },
         "MetricAggregationType is 'Sum'",
+    ),
+    "a scheduled none": (
+        "PutScheduledAction",
+        {
+            "ScheduledActionName": "x",
+            "Schedule": "rate(1 day)",
+            "ScalableTargetAction": {"MinCapacity": 0},
+        },
+        "at least 1 instance",
+    ),
+    "another type's settings": (
+        "PutScalingPolicy",
+        {
+            "PolicyName": "x",
+            "PolicyType": "TargetTrackingScaling",
+            "StepScalingPolicyConfiguration": {"StepAdjustments": [{"ScalingAdjustment": 1}]},
+        },
+        "but PolicyType is TargetTrackingScaling",
+    ),
+    "a tiny target": (
+        "PutScalingPolicy",
+        {
+            "PolicyName": "x",
+            "PolicyType": "TargetTrackingScaling",
+            "TargetTrackingScalingPolicyConfiguration": {
+                "TargetValue": 1e-300,
+                "PredefinedMetricSpecification": {
+                    "PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"
+                },
+            },
+        },
+        "it must be from",
+    ),
+    "a cooldown": (
+        "PutScalingPolicy",
+        {
+            "PolicyName": "x",
+            "StepScalingPolicyConfiguration": {
+                "AdjustmentType": "ExactCapacity",
+                "Cooldown": -1,
+                "StepAdjustments": [{"ScalingAdjustment": 1}],
+            },
+        },
+        "0 or more seconds",
+    ),
+    "a token of other digits": (
+        "DescribeScalingActivities",
+        {"NextToken": "\N{SUPERSCRIPT TWO}"},
+        "give what the page before answered",
     ),
     "a zone": (
         "PutScheduledAction",

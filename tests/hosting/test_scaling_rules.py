@@ -212,7 +212,9 @@ def test_when_a_scheduled_action_is_due(
 @pytest.mark.parametrize(
     "schedule",
     ["every day", "rate(0 days)", "rate(1 days)", "rate(2 day)", "cron(0 9 * * * *)",
-     "cron(0 9 * * ?)", "cron(99 9 * * ? *)", "at(tomorrow)", "cron(0 9 ? * XXX *)"],
+     "cron(0 9 * * ?)", "cron(99 9 * * ? *)", "at(tomorrow)", "cron(0 9 ? * XXX *)",
+     "cron(0/0 * * * ? *)", "cron(\N{SUPERSCRIPT TWO} * * * ? *)", "cron(0 0 0W * ? *)",
+     "cron(0 0 40W * ? *)", "cron(0 0 ? * 8L *)", "cron(0 0 ? * 2#6 *)"],
 )  # fmt: skip
 def test_what_is_no_schedule(schedule: str) -> None:
     with pytest.raises(Malformed):

@@ -2,6 +2,7 @@
 
 import json
 import random
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -128,13 +129,19 @@ def test_a_bandit_learns_from_outcomes_and_goes_on_after_a_kill(own_server: Serv
     own = server.client("loopwright")
     make_models(server)
     serve(server, "armed", variant("A", "one"), variant("B", "two"))
-    own.put_bandit(
-        EndpointName="armed",
-        VariantNames=["A", "B"],
-        Policy="ThompsonSampling",
-        FloorShare=0.05,
-        OutcomeWindowInSeconds=600,
-    )
+
+    def put(_: int) -> None:
+        own.put_bandit(
+            EndpointName="armed",
+            VariantNames=["A", "B"],
+            Policy="ThompsonSampling",
+            FloorShare=0.05,
+            OutcomeWindowInSeconds=600,
+        )
+
+    with ThreadPoolExecutor(6) as pool:
+        # Of several at once the last one decides, and none fails.
+        assert list(pool.map(put, range(24))) == [None] * 24
     draws = random.Random(2)
     for number in range(120):
         by = _ask(server, "armed", number)

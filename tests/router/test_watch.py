@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,7 @@ def test_a_session_stays_with_its_variant_and_instance(
     header = "X-Amzn-SageMaker-Session-Id"
     status, headers, _ = gateway.ask_whole("sessions", **{header: "NEW_SESSION"})
     session, _, expires = headers["x-amzn-sagemaker-new-session-id"].partition("; Expires=")
-    assert status == 200 and expires.endswith("GMT")
+    assert status == 200 and datetime.strptime(expires, "%Y-%m-%dT%H:%M:%SZ")
     seen = set()
     for _ in range(20):
         _, headers, answer = gateway.ask_whole("sessions", **{header: session})
@@ -199,6 +200,19 @@ def test_a_session_stays_with_its_variant_and_instance(
     assert len(seen) == 1
     spread = {gateway.ask("sessions", **{header: f"s{n}"})[1]["by"] for n in range(30)}
     assert spread == {"a", "b"}
+
+
+def test_what_the_service_would_refuse_is_refused(gateway: Gateway, models: list[Model]) -> None:
+    gateway.route("plain", [one("A", 1, *models)])
+    for header, value, words in (
+        ("Session-Id", "some; Expires=2030-01-01T00:00:00Z", "before its semicolon"),
+        ("Session-Id", "a" * 257, "256 at most"),
+        ("Inference-Id", "x" * 65, "at most 64 ASCII"),
+        ("Prefix-Aware-Id", "p", "leave it out"),
+    ):
+        status, answer = gateway.ask("plain", **{f"X-Amzn-SageMaker-{header}": value})
+        assert status == 400 and words in answer["Message"]
+    assert sum(model.requests for model in models) == 0
 
 
 def test_users_of_a_growing_canary_stay_in_it(gateway: Gateway, models: list[Model]) -> None:

@@ -15,7 +15,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from loopwright.commands.output import client, moment, say, say_json
+from loopwright.commands.output import CommandError, client, moment, say, say_json
+from loopwright.kernel.clock import clock_of
 
 REFRESH_S: Final = 1.0
 WINDOW_S: Final = 60
@@ -68,7 +69,10 @@ def _show(
 
 
 def _write(path: str, text: str) -> int:
-    Path(path).write_text(text, encoding="utf-8")
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written: {error.strerror}.") from None
     say(f"Written to {path}")
     return 0
 
@@ -115,7 +119,7 @@ def _rates(arguments: argparse.Namespace, variant: str) -> dict[str, float]:
         {"Name": "EndpointName", "Value": arguments.name},
         {"Name": "VariantName", "Value": variant},
     ]
-    end = datetime.now(UTC)
+    end = datetime.fromtimestamp(clock_of(arguments.home).now(), UTC)
 
     def of(metric: str, statistic: str) -> list[float]:
         points = watch.get_metric_statistics(

@@ -85,17 +85,14 @@ class Driver:
     def _options(self) -> dict[str, Any]:
         """The arguments of the engine's create call."""
         program, base = self._program, str(self._folder.base)
-        given = {
-            name: str(value).replace("{base}", "/opt/ml")
-            for name, value in program.get("environment", {}).items()
-        }
+        environment = program.get("environment", {})
         options: dict[str, Any] = {
             "image": self._wanted["id"],
             "command": self._wanted.get("command"),
             "entrypoint": self._wanted.get("entrypoint"),
             "name": self._wanted["name"],
             "labels": {"loopwright.home": self._wanted["home"]},
-            "environment": given,
+            "environment": {name: str(value) for name, value in environment.items()},
             "hostname": program.get("hostname", "algo-1"),
             "volumes": {
                 base: {"bind": "/opt/ml", "mode": "rw"},

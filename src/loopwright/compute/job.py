@@ -122,7 +122,9 @@ def _environment(folder: UnitFolder, program: dict[str, Any]) -> None:
         }
     )
     for name, value in program.get("environment", {}).items():
-        os.environ[name] = str(value).replace("{base}", base)
+        os.environ[name] = str(value)
+    for name, value in program.get("places", {}).items():
+        os.environ[name] = value.replace("{base}", base)
     os.umask(0o022)
     os.chdir(base)
 
@@ -135,10 +137,8 @@ def _job(program: dict[str, Any]) -> int:
     # New text layers: the forked ones belong to the interpreter that this one came from.
     sys.stdout = open(1, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
-    arguments = [part.replace("{base}", os.environ["SAGEMAKER_BASE_DIR"])
-                 for part in program.get("arguments", ())]  # fmt: skip
     try:
-        code = runtime_main([program["verb"], *arguments])
+        code = runtime_main([program["verb"], *program.get("arguments", ())])
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     _finish()

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from loopwright.hosting.shown import WITHDRAWN
 from loopwright.kernel.kinds import DELETING
 from loopwright.kernel.records import Record
 from loopwright.wire.errors import validation
@@ -29,9 +30,10 @@ def in_service(record: Record) -> None:
     """
     state = record.status["EndpointStatus"]
     if record.status.get(DELETING) or state != "InService":
-        raise validation(
-            f"Cannot update endpoint {record.arn}: it is {state}; wait until it is InService."
-        )
+        out = "wait until it is InService"
+        if state == "Failed":
+            out = "delete it and create it again"
+        raise validation(f"Cannot update endpoint {record.arn}: it is {state}; {out}.")
 
 
 def with_changes(record: Record, changes: Mapping[str, Change]) -> dict[str, Any]:
@@ -55,7 +57,11 @@ def with_changes(record: Record, changes: Mapping[str, Change]) -> dict[str, Any
     if sum(variant["weight"] for variant in fleet["variants"]) <= 0:
         raise validation("The sum of the variants' weights must be above 0.")
     before = {variant["name"]: variant["count"] for variant in record.status["Fleet"]["variants"]}
-    return {**record.status, "EndpointStatus": "Updating", "Fleet": fleet, "Before": before}
+    # What an earlier change failed of says nothing of this one.
+    kept = {name: value for name, value in record.status.items() if name != "FailureReason"}
+    given = {name for name, change in changes.items() if change.weight is not None}
+    kept[WITHDRAWN] = [name for name in record.status.get(WITHDRAWN, ()) if name not in given]
+    return {**kept, "EndpointStatus": "Updating", "Fleet": fleet, "Before": before}
 
 
 def _changed(variant: Mapping[str, Any], change: Change) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from loopwright.hosting.deploy.family import steps_of
 from loopwright.kernel.kinds import Lookup
+from loopwright.kernel.records import Record
 from loopwright.wire.errors import validation
 
 PERCENT: Final = {
@@ -13,6 +14,18 @@ PERCENT: Final = {
     "MaximumBatchSize": (5, 50),
     "RollbackMaximumBatchSize": (1, 100),
 }
+
+
+def check_models(config: Record, lookup: Lookup) -> None:
+    """Refuse an endpoint configuration one of whose models was deleted.
+
+    Raises:
+        ApiError: `ValidationException` with the model's name.
+    """
+    spec = config.spec
+    for variant in (*spec["ProductionVariants"], *spec.get("ShadowProductionVariants", ())):
+        if lookup.record("Model", variant["ModelName"]) is None:
+            raise validation(f'Could not find model "{variant["ModelName"]}".')
 
 
 def check_deployment(config: Mapping[str, Any], counts: Mapping[str, int], lookup: Lookup) -> None:
@@ -36,7 +49,9 @@ def check_deployment(config: Mapping[str, Any], counts: Mapping[str, int], looku
     if blue_green or rolling:
         _check_time(config, counts)
     for alarm in config.get("AutoRollbackConfiguration", {}).get("Alarms", ()):
-        name = alarm["AlarmName"]
+        name = alarm.get("AlarmName")
+        if not name:
+            raise validation("An alarm of AutoRollbackConfiguration has no AlarmName; give one.")
         if lookup.record("Alarm", name) is None:
             raise validation(
                 f"AutoRollbackConfiguration.Alarms names {name!r}, but there is no such alarm; "

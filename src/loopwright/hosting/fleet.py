@@ -38,13 +38,14 @@ def build(
         raise Unbuildable(f'Could not find endpoint configuration "{config_name}".')
     spec = config.spec
     variants = [_variant(item, lookup) for item in spec["ProductionVariants"]]
+    shadows = [_shadow(item, variants, lookup) for item in spec.get("ShadowProductionVariants", ())]
+    for variant in (*variants, *shadows) if spec.get("EnableNetworkIsolation") else ():
+        variant["network"] = False
     return {
         "generation": generation,
         "config": config_name,
         "variants": variants,
-        "shadows": [
-            _shadow(item, variants, lookup) for item in spec.get("ShadowProductionVariants", ())
-        ],
+        "shadows": shadows,
         "capture": spec.get("DataCaptureConfig"),
     }
 
@@ -120,8 +121,7 @@ def program(
     own = dict(container.get("Environment", {}))
     environment = common_environment(runtime.name, record.region, machine.cpus, own)
     foreign = container_of(runtime, container["Image"], ["serve"])
-    if not foreign:
-        environment["LOOPWRIGHT_LISTEN"] = "unix:{base}/.loopwright/serve.sock"
+    places = {} if foreign else {"LOOPWRIGHT_LISTEN": "unix:{base}/.loopwright/serve.sock"}
     inputs = []
     source = container.get("ModelDataSource", {}).get("S3DataSource")
     if source and source.get("CompressionType") == "None":
@@ -132,13 +132,14 @@ def program(
     submit = own.get("SAGEMAKER_SUBMIT_DIRECTORY", "")
     if submit.startswith("s3://") and not foreign:
         inputs.append(source_input(submit))
-        environment["LOOPWRIGHT_SOURCE"] = "{base}/" + SOURCE_PATH
+        places["LOOPWRIGHT_SOURCE"] = "{base}/" + SOURCE_PATH
     return {
         "verb": "serve",
         "arguments": [],
         "runtime": runtime.name,
         **foreign,
         "environment": environment,
+        "places": places,
         "folders": ["output"] if inputs else ["output", "model"],
         "files": {},
         "inputs": inputs,

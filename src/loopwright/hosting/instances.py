@@ -28,8 +28,9 @@ class Instance:
 
     @property
     def ready(self) -> bool:
-        """Whether it answers."""
-        return self.unit is not None and self.unit.state == "running" and self.unit.ready
+        """Whether it answers, and will go on to."""
+        unit = self.unit
+        return unit is not None and unit.state == "running" and unit.ready and not unit.stopping
 
     @property
     def name(self) -> str:

@@ -5,28 +5,53 @@ from typing import Any, Final
 
 from loopwright.contract.instances import Machine
 from loopwright.contract.programs import check_image, check_uri, refuse
-from loopwright.hosting.checks import check_deployment
+from loopwright.hosting.checks import check_deployment, check_models
 from loopwright.hosting.plan import endpoint_planner
 from loopwright.hosting.shadow_tests import SHADOW_TEST_KIND
 from loopwright.kernel.kinds import DELETING, Kind, Lookup
 from loopwright.kernel.records import Record
 from loopwright.wire.errors import validation
 
-MISSING: Final = ("ValidationException", 'Could not find {kind} "{arn}".')
-TAKEN: Final = ("ValidationException", 'Cannot create already existing {kind} "{arn}".')
+REFUSED: Final = {
+    "ServerlessConfig": "use InitialInstanceCount",
+    "ManagedInstanceScaling": "use Application Auto Scaling",
+    "InstancePools": "use InstanceType",
+    "VariantInstanceProvisionTimeoutInSeconds": "it belongs to InstancePools",
+    "CoreDumpConfig": "the container's output is in its log",
+    "CapacityReservationConfig": "use InitialInstanceCount",
+    "AcceleratorType": "use InstanceType",
+    "AcceleratorPartitionLayouts": "use InstanceType",
+}
+"""Members of variants that would change the outcome, and the way out."""
+
+
+def _missing(noun: str) -> tuple[str, str]:
+    """The service's words for a name that does not exist; clients look for them."""
+    return "ValidationException", f'Could not find {noun} "{{arn}}".'
+
+
+def _taken(noun: str) -> tuple[str, str]:
+    """The same for one that does."""
+    return "ValidationException", f'Cannot create already existing {noun} "{{arn}}".'
 
 
 def hosting_kinds(machine: Machine) -> list[Kind]:
     """The kinds of this room."""
     return [
-        Kind("Model", arn="model", check=_check_model, missing=MISSING, taken=TAKEN),
+        Kind(
+            "Model",
+            arn="model",
+            check=_check_model,
+            missing=_missing("model"),
+            taken=_taken("model"),
+        ),
         Kind(
             "EndpointConfig",
             arn="endpoint-config",
             check=_check_config,
-            missing=MISSING,
-            taken=TAKEN,
             spec_defaults={},
+            missing=_missing("endpoint configuration"),
+            taken=_taken("endpoint configuration"),
         ),
         Kind(
             "Endpoint",
@@ -36,8 +61,8 @@ def hosting_kinds(machine: Machine) -> list[Kind]:
             planner=endpoint_planner(machine),
             check=_check_endpoint,
             present=_present_endpoint,
-            missing=MISSING,
-            taken=TAKEN,
+            missing=_missing("endpoint"),
+            taken=_taken("endpoint"),
         ),
         SHADOW_TEST_KIND,
     ]
@@ -112,13 +137,15 @@ def _check_capture(capture: Mapping[str, Any]) -> None:
 
 
 def _check_variant(variant: Mapping[str, Any], lookup: Lookup) -> None:
-    for member in ("ServerlessConfig", "ManagedInstanceScaling", "InstancePools",
-                   "CoreDumpConfig", "CapacityReservationConfig"):  # fmt: skip
+    for member, instead in REFUSED.items():
         if variant.get(member):
-            raise refuse(f"ProductionVariants.{member}", "given", "use InitialInstanceCount.")
-    strategy = variant.get("RoutingConfig", {}).get("RoutingStrategy", "RANDOM")
+            raise refuse(f"ProductionVariants.{member}", "given", f"{instead}.")
+    routing = variant.get("RoutingConfig", {})
+    strategy = routing.get("RoutingStrategy", "RANDOM")
     if strategy not in ("RANDOM", "LEAST_OUTSTANDING_REQUESTS"):
         raise refuse("RoutingStrategy", strategy, "use RANDOM or LEAST_OUTSTANDING_REQUESTS.")
+    if routing.get("PrefixAwareRoutingConfig"):
+        raise refuse("PrefixAwareRoutingConfig", "given", f"{strategy} knows no prefixes.")
     model = variant.get("ModelName")
     if not model:
         raise validation("ProductionVariants.ModelName is missing.")
@@ -133,6 +160,7 @@ def _check_endpoint(spec: Mapping[str, Any], lookup: Lookup) -> None:
     config = lookup.record("EndpointConfig", name)
     if config is None:
         raise validation(f'Could not find endpoint configuration "{name}".')
+    check_models(config, lookup)
     if spec.get("DeploymentConfig"):
         counts = {
             variant["VariantName"]: int(variant.get("InitialInstanceCount", 1))

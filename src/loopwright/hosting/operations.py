@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from loopwright.contract.programs import refuse
 from loopwright.hosting.capacity import Change, in_service, with_changes
-from loopwright.hosting.checks import check_deployment
+from loopwright.hosting.checks import check_deployment, check_models
 from loopwright.hosting.shadow_tests import shadow_test_operations
 from loopwright.kernel.kinds import DELETING, Lookup
 from loopwright.kernel.records import Record
@@ -30,9 +30,7 @@ def _update_endpoint(context: Context, params: dict[str, Any]) -> dict[str, Any]
     found = context.lookup.record("EndpointConfig", config)
     if found is None:
         raise validation(f'Could not find endpoint configuration "{config}".')
-    for variant in found.spec["ProductionVariants"]:
-        if context.lookup.record("Model", variant["ModelName"]) is None:
-            raise validation(f'Could not find model "{variant["ModelName"]}".')
+    check_models(found, context.lookup)
     if params.get("RetainDeploymentConfig") and params.get("DeploymentConfig"):
         raise validation("Give DeploymentConfig or RetainDeploymentConfig, not both.")
     excluded = {
@@ -53,6 +51,7 @@ def _update_endpoint(context: Context, params: dict[str, Any]) -> dict[str, Any]
         deployment = params.get("DeploymentConfig", {})
         if params.get("RetainDeploymentConfig"):
             deployment = record.status.get("LastDeploymentConfig") or {}
+        _check_weights(found, record, "DesiredWeight" in retained)
         counts = _counts(found, record, "DesiredInstanceCount" in retained)
         check_deployment(deployment, counts, context.lookup)
         update = {"config": config, "retained": retained, "deployment": deployment}
@@ -77,6 +76,20 @@ def _check_scaled(record: Record, config: Record, lookup: Lookup) -> None:
             )
 
 
+def _check_weights(config: Record, record: Record, retained: bool) -> None:
+    """Weights that are retained may be all zero together, though those given never are."""
+    kept = {v["name"]: float(v["weight"]) for v in record.status["Fleet"]["variants"]}
+    weights = [
+        kept.get(variant["VariantName"], float(variant.get("InitialVariantWeight", 1.0)))
+        for variant in config.spec["ProductionVariants"]
+    ]
+    if retained and sum(weights) <= 0:
+        raise validation(
+            "The retained weights of all variants would be 0; exclude DesiredWeight with "
+            "ExcludeRetainedVariantProperties, or set one by UpdateEndpointWeightsAndCapacities."
+        )
+
+
 def _counts(config: Record, record: Record, retained: bool) -> dict[str, int]:
     """Instances by variant that the new fleet will have."""
     found = {
@@ -94,8 +107,16 @@ def _update_weights(context: Context, params: dict[str, Any]) -> dict[str, Any]:
     for item in params["DesiredWeightsAndCapacities"]:
         if item.get("ServerlessUpdateConfig"):
             raise refuse("ServerlessUpdateConfig", "given", "variants are instances here.")
+        name = item["VariantName"]
+        if name in wanted:
+            raise validation(f"The variant {name!r} is there twice; name each variant once.")
         weight, count = item.get("DesiredWeight"), item.get("DesiredInstanceCount")
-        wanted[item["VariantName"]] = Change(
+        if count == 0:
+            raise validation(
+                f"DesiredInstanceCount of {name} is 0; a real-time variant keeps at least 1 "
+                "instance: set its DesiredWeight to 0 to take its traffic away."
+            )
+        wanted[name] = Change(
             None if weight is None else float(weight), None if count is None else int(count)
         )
 

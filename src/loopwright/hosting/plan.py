@@ -19,7 +19,15 @@ from loopwright.hosting.rollout import (
     rollout_of,
     state_of,
 )
-from loopwright.hosting.shown import Part, capture_summary, pending, route, route_key, variants
+from loopwright.hosting.shown import (
+    WITHDRAWN,
+    Part,
+    capture_summary,
+    pending,
+    route,
+    route_key,
+    variants,
+)
 from loopwright.kernel.actions import Action, Forget, Publish, SetStatus, Start, Wake
 from loopwright.kernel.engine import Planner, View
 from loopwright.kernel.kinds import DELETING
@@ -62,6 +70,7 @@ def _begin(record: Record, view: View, now: float) -> list[Action]:
         "Generation": generation,
         "Update": None,
         "FailureReason": None,
+        WITHDRAWN: None,
     }
     if previous is not None:
         retained(fleet, previous, update.get("retained", ()))

@@ -1,11 +1,13 @@
 """Inference experiments (shadow tests): a shadow variant for a time, and what becomes of it.
 
 The experiment owns endpoint configurations, moves its endpoint to one of them at its start, and
-at its end to what was there before or to what the stop asks for. Fields and states: the API
-reference on `CreateInferenceExperiment` and `StopInferenceExperiment`.
+at its end to what was there before its start or to what the stop asks for. An endpoint has one at
+a time, which its status names. Fields and states: the API reference on
+`CreateInferenceExperiment` and `StopInferenceExperiment`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from loopwright.kernel.actions import Action, Call, CreateChild, DropCall, SetStatus, Wake
@@ -14,7 +16,7 @@ from loopwright.kernel.engine import View
 from loopwright.kernel.kinds import Kind, Lookup
 from loopwright.kernel.records import Record
 from loopwright.kernel.store import Outdated, Store
-from loopwright.kernel.verbs import Context, Operation, find, mutate, seconds
+from loopwright.kernel.verbs import Context, Operation, create, find, mutate, seconds
 from loopwright.wire.errors import validation
 
 FINISHED: Final = frozenset({"Completed", "Cancelled"})
@@ -22,6 +24,16 @@ LOOK_S: Final = 1.0
 DEFAULT_S: Final = 7 * 86_400.0
 LONGEST_S: Final = 30 * 86_400.0
 UPDATING: Final = ("Starting", "Updating", "Stopping")
+VARIANTS: Final = ("ProductionVariants", "ShadowProductionVariants")
+ACTIVE: Final = ("Running", *UPDATING)
+OWNER: Final = "ShadowTest"
+"""Status member of an endpoint: the experiment that moved it last."""
+KEPT: Final = (
+    "RoutingConfig",
+    "ContainerStartupHealthCheckTimeoutInSeconds",
+    "ModelDataDownloadTimeoutInSeconds",
+)
+"""What the source variant keeps of the endpoint's own configuration."""
 
 
 # What is refused
@@ -40,11 +52,23 @@ def _check(spec: Mapping[str, Any], lookup: Lookup) -> None:
             "needs exactly one."
         )
     check_variants(spec, lookup)
-    start, end = _times(spec, 0.0)
-    if end - start > LONGEST_S:
+
+
+def check_schedule(schedule: Mapping[str, Any], start: float, now: float) -> None:
+    """Refuse times that do not fit together.
+
+    Args:
+        start: When it starts without a `StartTime`.
+
+    Raises:
+        ApiError: `ValidationException`.
+    """
+    end = seconds(schedule.get("EndTime"))
+    start = seconds(schedule.get("StartTime")) or start
+    if end is not None and end <= max(start, now):
+        raise validation("Schedule.EndTime must be after StartTime, and still to come.")
+    if end is not None and end - start > LONGEST_S:
         raise validation("Schedule: an experiment takes at most 30 days.")
-    if spec.get("Schedule", {}).get("EndTime") and end <= start:
-        raise validation("Schedule.EndTime must be after StartTime.")
 
 
 def check_variants(spec: Mapping[str, Any], lookup: Lookup) -> None:
@@ -62,9 +86,20 @@ def check_variants(spec: Mapping[str, Any], lookup: Lookup) -> None:
             f"ModelVariants are {', '.join(names)}; they must be the source and the shadow of "
             f"ShadowModeConfig, {' and '.join(wanted)}."
         )
-    for item in spec["ModelVariants"]:
+    share = mode["ShadowModelVariants"][0]["SamplingPercentage"]
+    if share < 0:
+        raise validation(f"SamplingPercentage is {share}; it must be from 0 to 100.")
+    _check_models(spec["ModelVariants"], lookup)
+
+
+def _check_models(variants: Iterable[Mapping[str, Any]], lookup: Lookup) -> None:
+    for item in variants:
         if lookup.record("Model", item["ModelName"]) is None:
             raise validation(f'Could not find model "{item["ModelName"]}".')
+        if item["InfrastructureConfig"]["RealTimeInferenceConfig"]["InstanceCount"] < 1:
+            raise validation(
+                f"InstanceCount of variant {item['VariantName']} is 0; a variant needs at least 1."
+            )
 
 
 # What happens
@@ -78,15 +113,12 @@ def _plan(record: Record, view: View, now: float) -> list[Action]:
         return [_over("Cancelled", reason, now)]
     state = status["Status"]
     if state == "Creating":
-        before = endpoint.status["EndpointConfigName"]
-        return [SetStatus({"Status": "Created", "Before": before}, "Created"), Wake(now)]
+        return [SetStatus({"Status": "Created"}, "Created"), Wake(now)]
     start, end = _times(spec, record.created)
     if state == "Created" and (status.get("StartRequested") or now >= start):
-        return _move(record, "Starting", _experiment_config(record), now)
+        return _begin(record, view, endpoint, now)
     if state == "Running":
-        if now >= end:
-            return _move(record, "Stopping", None, now)
-        return [Wake(min(end, now + 60.0))]
+        return _attend(record, view, endpoint, now, end)
     if state == "Updating" and status.get("Renew"):
         return [SetStatus({"Renew": None}), *_move(record, "Updating", _experiment_config(record),
                                                    now)]  # fmt: skip
@@ -97,16 +129,46 @@ def _plan(record: Record, view: View, now: float) -> list[Action]:
     return [Wake(max(now + LOOK_S, min(start, now + 60.0)))]
 
 
+def _is_settled(endpoint: Record) -> bool:
+    return endpoint.status["EndpointStatus"] == "InService" and not endpoint.status.get("Update")
+
+
+def _begin(record: Record, view: View, endpoint: Record, now: float) -> list[Action]:
+    """Start once the endpoint is settled and no other experiment's; remember what it serves."""
+    owner = endpoint.status.get(OWNER, "")
+    other = view.lookup("InferenceExperiment", owner) if owner not in ("", record.name) else None
+    if not _is_settled(endpoint) or (other is not None and other.status["Status"] in ACTIVE):
+        return [Wake(now + LOOK_S)]
+    name = endpoint.status["EndpointConfigName"]
+    config = view.lookup("EndpointConfig", name)
+    kept = {"Before": name, "BeforeSpec": dict(config.spec) if config is not None else {}}
+    found = _experiment_config(replace(record, status={**record.status, **kept}))
+    return [SetStatus(kept), *_move(record, "Starting", found, now)]
+
+
+def _attend(record: Record, view: View, endpoint: Record, now: float, end: float) -> list[Action]:
+    """While it runs: end it in time, or when somebody else has updated its endpoint."""
+    if _is_settled(endpoint) and endpoint.status["EndpointConfigName"] != record.status["Target"]:
+        return [_over("Cancelled", "the endpoint was updated by someone else", now)]
+    if now < end:
+        return [Wake(min(end, now + 60.0))]
+    before = record.status["Before"]
+    if view.lookup("EndpointConfig", before) is not None:
+        return _move(record, "Stopping", None, now, before)
+    return _move(record, "Stopping", record.status.get("BeforeSpec") or None, now, before)
+
+
 def _times(spec: Mapping[str, Any], created: float) -> tuple[float, float]:
     schedule = spec.get("Schedule", {})
     start = float(schedule.get("StartTime") or created)
     return start, float(schedule.get("EndTime") or start + DEFAULT_S)
 
 
-def _move(record: Record, state: str, config: Mapping[str, Any] | None, now: float) -> list[Action]:
-    """Begin to bring the endpoint to a configuration; None: to the one before."""
+def _move(
+    record: Record, state: str, config: Mapping[str, Any] | None, now: float, name: str = ""
+) -> list[Action]:
+    """Begin to bring the endpoint to a configuration of the experiment's own; None: to `name`."""
     stage = int(record.status.get("Stage", 0)) + 1
-    name = record.status["Before"]
     actions: list[Action] = []
     if config is not None:
         name = f"{record.name[:30]}-{record.uid[:8]}-{stage}"
@@ -119,17 +181,24 @@ def _experiment_config(record: Record) -> dict[str, Any]:
     """The endpoint's configuration while the experiment runs."""
     mode = record.spec["ShadowModeConfig"]
     chosen = mode["ShadowModelVariants"][0]
-    source = _variant(record.spec, mode["SourceModelVariantName"], 1.0)
+    before = record.status.get("BeforeSpec") or {}
+    source = _variant(record.spec, mode["SourceModelVariantName"], 1.0, before)
     share = chosen["SamplingPercentage"] / 100.0
-    shadow = _variant(record.spec, chosen["ShadowModelVariantName"], share)
+    shadow = _variant(record.spec, chosen["ShadowModelVariantName"], share, before)
     found = {"ProductionVariants": [source], "ShadowProductionVariants": [shadow]}
-    return found | _capture(record.spec)
+    return found | _capture(record.spec, before)
 
 
-def _variant(spec: Mapping[str, Any], name: str, weight: float) -> dict[str, Any]:
+def _variant(
+    spec: Mapping[str, Any], name: str, weight: float, before: Mapping[str, Any]
+) -> dict[str, Any]:
+    own: Mapping[str, Any] = next(
+        (v for v in before.get("ProductionVariants", ()) if v["VariantName"] == name), {}
+    )
     item = next(item for item in spec["ModelVariants"] if item["VariantName"] == name)
     machine = item["InfrastructureConfig"]["RealTimeInferenceConfig"]
     return {
+        **{member: own[member] for member in KEPT if member in own},
         "VariantName": name,
         "ModelName": item["ModelName"],
         "InstanceType": machine["InstanceType"],
@@ -138,11 +207,12 @@ def _variant(spec: Mapping[str, Any], name: str, weight: float) -> dict[str, Any
     }
 
 
-def _capture(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Both variants' requests and answers go to the experiment's own place, if it has one."""
+def _capture(spec: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """Both variants' requests and answers go to the experiment's own place, if it has one; else
+    the endpoint's own capture goes on."""
     storage = spec.get("DataStorageConfig")
     if not storage:
-        return {}
+        return _own_capture(before)
     capture = {
         "EnableCapture": True,
         "InitialSamplingPercentage": 100,
@@ -156,23 +226,40 @@ def _capture(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {"DataCaptureConfig": capture}
 
 
+def _own_capture(before: Mapping[str, Any]) -> dict[str, Any]:
+    own = before.get("DataCaptureConfig")
+    return {"DataCaptureConfig": own} if own else {}
+
+
 def _update(record: Record, view: View, endpoint: Record, now: float) -> list[Action]:
     """Have the endpoint updated, and go on when it is."""
     status = record.status
     target, attempt = status["Target"], int(status.get("Attempt", 0))
     key = f"update-{status['Stage']}-{attempt}"
     if key not in view.calls:
-        arguments = {"region": record.region, "endpoint": endpoint.name, "config": target}
+        arguments = {
+            "region": record.region, "endpoint": endpoint.name, "config": target,
+            "test": record.name, "before": status["Before"] if _is_first(status) else None,
+        }  # fmt: skip
         return [Call("shadow_test.update", key, arguments), Wake(now + LOOK_S)]
     result = view.calls[key]
     if result is None or endpoint.status["EndpointStatus"] != "InService":
         return [Wake(now + LOOK_S)]
     if endpoint.status["EndpointConfigName"] == target and not endpoint.status.get("Update"):
         return [DropCall(key), *_arrived(record, now)]
-    if result.get("refused"):
+    refused = result.get("error") or (result.get("value") or {}).get("refused")
+    if refused and _is_first(status):
+        again = {"Status": "Created", "StartRequested": True}
+        return [DropCall(key), SetStatus(again, f"Waits: {refused}"), Wake(now + LOOK_S)]
+    if refused:
         return [DropCall(key), SetStatus({"Attempt": attempt + 1}), Wake(now + LOOK_S)]
     reason = endpoint.status.get("FailureReason") or "the endpoint was updated by someone else"
     return [DropCall(key), _over("Cancelled", reason, now)]
+
+
+def _is_first(status: Mapping[str, Any]) -> bool:
+    """Whether the endpoint is still as it was before the experiment."""
+    return bool(status["Status"] == "Starting")
 
 
 def _arrived(record: Record, now: float) -> list[Action]:
@@ -202,10 +289,12 @@ def shadow_test_functions(
             fleet = (record.status.get("Fleet") or {}).get("config")
             if config in (begun, fleet):
                 return {"begun": config}
-            if record.status["EndpointStatus"] != "InService":
-                return {"refused": f"the endpoint is {record.status['EndpointStatus']}"}
+            refused = _why_not(store, record, arguments)
+            if refused:
+                return {"refused": refused}
             wanted = {"config": config, "retained": [], "deployment": {}}
-            status = {**record.status, "EndpointStatus": "Updating", "Update": wanted}
+            status = {**record.status, "EndpointStatus": "Updating", "Update": wanted,
+                      OWNER: arguments["test"]}  # fmt: skip
             event = f"An inference experiment updates to {config}"
             try:
                 store.change(record, status, state="Updating", now=clock.now(), event=event)
@@ -214,6 +303,21 @@ def shadow_test_functions(
             return {"begun": config}
 
     return {"shadow_test.update": update}
+
+
+def _why_not(store: Store, endpoint: Record, arguments: Mapping[str, Any]) -> str:
+    """Why an experiment cannot move its endpoint now, or nothing."""
+    status = endpoint.status
+    if status["EndpointStatus"] != "InService":
+        return f"the endpoint is {status['EndpointStatus']}"
+    if arguments["before"] not in (None, status["EndpointConfigName"]):
+        return "the endpoint was just updated"
+    owner = status.get(OWNER)
+    if owner not in (None, arguments["test"]):
+        other = store.get(endpoint.region, "InferenceExperiment", owner)
+        if other is not None and other.status["Status"] in ACTIVE:
+            return f"inference experiment {owner} is {other.status['Status']}"
+    return ""
 
 
 # What one sees
@@ -255,10 +359,17 @@ SHADOW_TEST_KIND: Final = Kind(
 def shadow_test_operations() -> dict[str, Operation]:
     """By operation name: those that are no generic verb."""
     return {
+        "CreateInferenceExperiment": _create,
         "StartInferenceExperiment": _start,
         "StopInferenceExperiment": _stop,
         "UpdateInferenceExperiment": _update_experiment,
     }
+
+
+def _create(context: Context, params: dict[str, Any]) -> dict[str, Any]:
+    now = context.clock.now()
+    check_schedule(params.get("Schedule", {}), now, now)
+    return create(context, SHADOW_TEST_KIND, params)
 
 
 def _start(context: Context, params: dict[str, Any]) -> dict[str, Any]:
@@ -275,16 +386,25 @@ def _start(context: Context, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _stop(context: Context, params: dict[str, Any]) -> dict[str, Any]:
-    """End a running experiment by what shall become of each variant."""
+    """End a running experiment by what shall become of each variant; one that has not begun is
+    cancelled and leaves its endpoint alone."""
     before = find(context, SHADOW_TEST_KIND, params["Name"])
     desired = params.get("DesiredModelVariants") or before.spec["ModelVariants"]
-    final = _final_config({**before.spec, "ModelVariants": desired}, params["ModelVariantActions"])
+    spec = {**before.spec, "ModelVariants": desired}
+    kept = before.status.get("BeforeSpec") or {}
+    final = _final_config(spec, params["ModelVariantActions"], kept)
+    staying = {item["VariantName"] for family in VARIANTS for item in final.get(family, ())}
+    _check_models((v for v in desired if v["VariantName"] in staying), context.lookup)
 
     def change(record: Record) -> Mapping[str, Any]:
-        if record.status["Status"] != "Running":
+        state = record.status["Status"]
+        if state == "Created":
+            ended = {"Status": "Cancelled", "CompletionTime": context.clock.now()}
+            return {**record.status, **ended, "StatusReason": params.get("Reason", "")}
+        if state != "Running":
             raise validation(
-                f"Inference experiment {record.name} is {record.status['Status']}; only one that "
-                "is Running can be stopped."
+                f"Inference experiment {record.name} is {state}; only one that is Running or "
+                "Created can be stopped."
             )
         told = {
             "Status": "Stopping",
@@ -298,7 +418,9 @@ def _stop(context: Context, params: dict[str, Any]) -> dict[str, Any]:
     return {"InferenceExperimentArn": record.arn}
 
 
-def _final_config(spec: Mapping[str, Any], actions: Mapping[str, str]) -> dict[str, Any]:
+def _final_config(
+    spec: Mapping[str, Any], actions: Mapping[str, str], before: Mapping[str, Any]
+) -> dict[str, Any]:
     """What the endpoint serves afterwards.
 
     Raises:
@@ -308,22 +430,40 @@ def _final_config(spec: Mapping[str, Any], actions: Mapping[str, str]) -> dict[s
     source = mode["SourceModelVariantName"]
     chosen = mode["ShadowModelVariants"][0]
     shadow = chosen["ShadowModelVariantName"]
-    unknown = set(actions) - {source, shadow}
+    named = {*actions, *(item["VariantName"] for item in spec["ModelVariants"])}
+    unknown = named - {source, shadow}
     if unknown:
-        raise validation(f"ModelVariantActions names {', '.join(unknown)}, which are not in it.")
+        raise validation(
+            f"The experiment has the variants {source} and {shadow}, but "
+            f"{', '.join(sorted(unknown))} is named too."
+        )
     if actions.get(source) == "Promote":
         raise validation(f"{source} is the production variant; only a shadow can be promoted.")
-    production, shadows = [], []
+    weights = {}
     if actions.get(source, "Retain") == "Retain":
-        production.append(_variant(spec, source, 1.0))
+        weights[source] = 1.0
     if actions.get(shadow) == "Promote":
-        production.append(_variant(spec, shadow, 1.0))
-    elif actions.get(shadow) == "Retain":
-        shadows.append(_variant(spec, shadow, chosen["SamplingPercentage"] / 100.0))
-    if not production:
+        weights[shadow] = 1.0
+    if not weights:
         raise validation("No production variant would be left: Retain the source, or Promote.")
-    found: dict[str, Any] = {"ProductionVariants": production}
-    return found | ({"ShadowProductionVariants": shadows} if shadows else {})
+    shadows = {}
+    if actions.get(shadow) == "Retain":
+        shadows[shadow] = chosen["SamplingPercentage"] / 100.0
+    missing = {*weights, *shadows} - {item["VariantName"] for item in spec["ModelVariants"]}
+    if missing:
+        raise validation(
+            f"DesiredModelVariants lacks {', '.join(sorted(missing))}, which shall stay; name each "
+            "variant that is retained or promoted."
+        )
+    found: dict[str, Any] = {
+        "ProductionVariants": [_variant(spec, *item, before) for item in weights.items()],
+        **_own_capture(before),
+    }
+    if shadows:
+        found["ShadowProductionVariants"] = [
+            _variant(spec, *item, before) for item in shadows.items()
+        ]
+    return found
 
 
 def _update_experiment(context: Context, params: dict[str, Any]) -> dict[str, Any]:
@@ -337,8 +477,11 @@ def _update_experiment(context: Context, params: dict[str, Any]) -> dict[str, An
                 "Running can be updated."
             )
         spec = {**record.spec, **_plain({k: v for k, v in params.items() if k != "Name"})}
-        check_variants(spec, context.lookup)
         now = context.clock.now()
+        if params.get("Schedule"):
+            spec["Schedule"] = {**record.spec.get("Schedule", {}), **spec["Schedule"]}
+            check_schedule(spec["Schedule"], record.created, now)
+        check_variants(spec, context.lookup)
         shown = ("ModelVariants", "DataStorageConfig", "ShadowModeConfig")
         try:
             changed = context.store.replace_spec(record, spec, now)

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from loopwright.hosting.fleet import Fleet
 from loopwright.hosting.instances import Instance
 from loopwright.kernel.records import Record
+
+WITHDRAWN: Final = "Withdrawn"
+"""Status member: variants from which a guard took the traffic, whatever a bandit says."""
 
 
 @dataclass(frozen=True)
@@ -28,19 +31,23 @@ def route(record: Record, parts: Sequence[Part]) -> dict[str, Any]:
     serving = [part for part in parts if part.share > 0]
     main = max(serving, key=lambda part: part.share)
     policy = record.status.get("TrafficPolicy", {})
+    entries = [
+        {
+            **_entry(part, variant),
+            "weight": weight if len(serving) == 1 else round(weight * part.share, 9),
+        }
+        for part in serving
+        for variant, weight in _weights(record, part.fleet, len(serving) > 1)
+    ]
+    # One name's two configurations stand side by side, the new one first, so that a user who keeps
+    # a place on the line of all weights keeps the variant while the new one grows.
+    entries.sort(key=lambda entry: entry["name"])
     return {
         "endpoint": record.name,
         "region": record.region,
         "arn": record.arn,
         "config": main.fleet["config"],
-        "variants": [
-            {
-                **_entry(part, variant),
-                "weight": weight if len(serving) == 1 else round(weight * part.share, 9),
-            }
-            for part in serving
-            for variant, weight in _weights(record, part.fleet, len(serving) > 1)
-        ],
+        "variants": entries,
         "shadows": [
             {**_entry(main, shadow), "weight": 1.0, "of": shadow["of"], "share": shadow["weight"]}
             for shadow in main.fleet.get("shadows", ())
@@ -57,14 +64,24 @@ def _weights(
     record: Record, fleet: Fleet, normal: bool
 ) -> Iterable[tuple[Mapping[str, Any], float]]:
     """Each production variant with its weight; with a sum of 1 where `normal`."""
-    allocation: Mapping[str, float] = record.status.get("Allocation") or {}
-    found = [
-        (variant, allocation.get(variant["name"], variant["weight"]) if allocation else
-         variant["weight"])
-        for variant in fleet["variants"]
-    ]  # fmt: skip
+    found = list(_chosen(record.status, fleet["variants"]))
     total = sum(weight for _, weight in found)
     return [(variant, weight / total if normal and total else weight) for variant, weight in found]
+
+
+def _chosen(
+    status: Mapping[str, Any], variants: Sequence[Mapping[str, Any]]
+) -> Iterable[tuple[Mapping[str, Any], float]]:
+    """The variants with their own weights, or a bandit's: it divides what its variants have
+    together. From those that a guard has withdrawn it takes all."""
+    allocation: Mapping[str, float] = status.get("Allocation") or {}
+    together = sum(item["weight"] for item in variants if item["name"] in allocation) or 1.0
+    for item in variants:
+        share = allocation.get(item["name"])
+        if share is None:
+            yield item, item["weight"]
+        else:
+            yield item, 0.0 if item["name"] in status.get(WITHDRAWN, ()) else share * together
 
 
 def _entry(part: Part, variant: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,7 +99,7 @@ def _entry(part: Part, variant: Mapping[str, Any]) -> dict[str, Any]:
 
 def _captured(capture: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """The capture of a route; what the control plane needs goes along as `told`."""
-    if not capture or not capture["EnableCapture"]:
+    if not capture or not captures(capture):
         return None
     modes = {option["CaptureMode"] for option in capture["CaptureOptions"]}
     types = capture.get("CaptureContentTypeHeader", {})
@@ -98,13 +115,18 @@ def _captured(capture: Mapping[str, Any] | None) -> dict[str, Any] | None:
     }
 
 
+def captures(capture: Mapping[str, Any]) -> bool:
+    """Whether a `DataCaptureConfig` captures: it does unless it says otherwise."""
+    return bool(capture.get("EnableCapture", True))
+
+
 def capture_summary(capture: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """`DataCaptureConfig` of DescribeEndpoint."""
     if not capture:
         return None
     found = {
-        "EnableCapture": capture["EnableCapture"],
-        "CaptureStatus": "Started" if capture["EnableCapture"] else "Stopped",
+        "EnableCapture": captures(capture),
+        "CaptureStatus": "Started" if captures(capture) else "Stopped",
         "CurrentSamplingPercentage": capture["InitialSamplingPercentage"],
         "DestinationS3Uri": capture["DestinationS3Uri"],
     }

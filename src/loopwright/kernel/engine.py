@@ -10,7 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -133,11 +133,13 @@ class Engine:
 
     def _view(self, record: Record) -> View:
         with self._store.reading() as connection:
+            statement = sa.select(UNITS.c.id, UNITS.c.observation, UNITS.c.stop_grace_s)
             units = {
-                row.id: decode_observation(row.observation)
-                for row in connection.execute(
-                    sa.select(UNITS.c.id, UNITS.c.observation).where(UNITS.c.record == record.uid)
+                # What is to end is known before the supervisor has told the backend so.
+                row.id: replace(
+                    decode_observation(row.observation), stopping=row.stop_grace_s is not None
                 )
+                for row in connection.execute(statement.where(UNITS.c.record == record.uid))
             }
             calls = {
                 row.key: orjson.loads(row.result) if row.state == "done" else None

@@ -27,7 +27,9 @@ Program = Mapping[str, Any]
 - `verb`: `train`, `serve` or `run`; `arguments`: what follows it.
 - `runtime`: name of the runtime (`sklearn`, `xgboost`, `pytorch`, `python`).
 - `container`: {"image", "command", "entrypoint"}: it runs in a container, not in a runtime.
-- `environment`: variables of the process. `files`: text by path below the unit's base folder.
+- `environment`: variables of the process, as they are; `places`: those in which `{base}` stands for
+  the unit's base folder, which only its backend knows.
+- `files`: text by path below the unit's base folder.
 - `inputs`: what is laid out before the start; `cpus`, `memory_bytes`: what it occupies.
 - `log`: {"group", "stream"}; `metrics`: [{"Name", "Regex"}] matched on every line.
 - `objective`: {"metric", "rungs"}: the metric whose reports make up `Observation.curve`.

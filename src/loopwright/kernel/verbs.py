@@ -23,6 +23,8 @@ from loopwright.wire.errors import ApiError, validation
 
 PAGE_DEFAULT: Final = 10
 TAGS_MAX: Final = 50
+PLAIN_TIMES: Final = orjson.OPT_PASSTHROUGH_DATETIME
+"""Times of requests are kept as seconds since the epoch, as all other times are."""
 SORTS: Final = {"Name": "name", "CreationTime": "created", "Status": "state"}
 SORTS_MORE: Final = {"LastModifiedTime": "modified"}
 KNOWN_FILTERS: Final = frozenset(
@@ -94,7 +96,7 @@ def create(context: Context, kind: Kind, params: dict[str, Any]) -> dict[str, An
     """
     name = params[kind.name_member]
     spec = {**kind.spec_defaults, **{k: v for k, v in params.items() if k != "Tags"}}
-    spec = orjson.loads(orjson.dumps(spec, default=_plain))
+    spec = orjson.loads(orjson.dumps(spec, default=_plain, option=PLAIN_TIMES))
     tags = tags_of(params.get("Tags", []))
     arn = context.kinds.arn(kind, context.region, name)
     if context.store.get(context.region, kind.name, name) is not None:
@@ -431,6 +433,8 @@ def seconds(moment: datetime | float | None) -> float | None:
 def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
+    if isinstance(value, datetime):
+        return value.timestamp()
     raise TypeError(f"{type(value).__name__} cannot be stored")
 
 

@@ -9,10 +9,10 @@ Limits and codes: the developer guide on InvokeEndpoint: 6 MB of body, 60 s of m
 """
 
 import asyncio
+import re
 import sys
 import time
 from collections.abc import Mapping
-from email.utils import formatdate
 from functools import lru_cache
 from time import perf_counter
 from typing import ClassVar, Final, Protocol
@@ -45,6 +45,8 @@ TARGET_VARIANT: Final = "x-amzn-sagemaker-target-variant"
 SESSION_ID: Final = "x-amzn-sagemaker-session-id"
 NEW_SESSION: Final = "NEW_SESSION"
 SESSION_S: Final = 86_400
+SESSION_MAX: Final = 256
+INFERENCE_ID_MAX: Final = 64
 REFUSED: Final = (
     ("x-amzn-sagemaker-target-model", "TargetModel", "the endpoint serves one model"),
     ("x-amzn-sagemaker-target-container-hostname", "TargetContainerHostname",
@@ -53,7 +55,10 @@ REFUSED: Final = (
      "inference components are not served"),
     ("x-amzn-sagemaker-enable-explanations", "EnableExplanations",
      "the endpoint has no explainer"),
+    ("x-amzn-sagemaker-prefix-aware-id", "PrefixAwareId",
+     "requests are not routed by their prefixes"),
 )  # fmt: skip
+_SESSION: Final = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 REFUSED_NAMES: Final = frozenset(header for header, _, _ in REFUSED)
 
 
@@ -409,6 +414,11 @@ def _variant(exchange: Exchange, route: Route) -> Variant:
             "ValidationError",
             f"CustomAttributes must be at most {CUSTOM_ATTRIBUTES_MAX} ASCII characters.",
         )
+    inference = headers.get(INFERENCE_ID)
+    if inference and (len(inference) > INFERENCE_ID_MAX or not inference.isascii()):
+        raise ApiError(
+            "ValidationError", f"InferenceId must be at most {INFERENCE_ID_MAX} ASCII characters."
+        )
     target = headers.get(TARGET_VARIANT)
     if target is not None:
         exchange.free = False
@@ -429,6 +439,12 @@ def _users_variant(
     if session == NEW_SESSION and not exchange.opened:
         exchange.session, exchange.opened = str(uuid4()), True
     elif session is not None and not exchange.opened:
+        if len(session) > SESSION_MAX or _SESSION.fullmatch(session) is None:
+            raise ApiError(
+                "ValidationError",
+                f"SessionId must be {NEW_SESSION}, or letters and digits with hyphens between "
+                f"them, {SESSION_MAX} at most; give the part of NewSessionId before its semicolon.",
+            )
         exchange.session = session
     told = fields_of(attributes)
     if target is None:
@@ -452,7 +468,7 @@ def fields_of(attributes: str) -> dict[str, str]:
 
 def _with_session(wire: bytes, session: str) -> bytes:
     """The answer that tells the id of a session that began with it."""
-    expires = formatdate(time.time() + SESSION_S, usegmt=True)
+    expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + SESSION_S))
     line = f"\r\nX-Amzn-SageMaker-New-Session-Id: {session}; Expires={expires}\r\n".encode()
     return wire.replace(b"\r\n", line, 1)
 

@@ -71,11 +71,12 @@ def _program(record: Record, machine: Machine, hosts: list[Host], rank: int) -> 
         _channel(channel, _readers(channel, hosts), host, _is_piped(channel, spec))
         for channel in channels
     ]
+    places: dict[str, str] = {}
     source = decoded(parameters.get("sagemaker_submit_directory", ""))
     # An image of one's own fetches its script by itself, where it has a toolkit that wants one.
     if source.startswith("s3://") and runtime is not CONTAINER:
         inputs.append(source_input(source))
-        environment["LOOPWRIGHT_SOURCE"] = "{base}/" + SOURCE_PATH
+        places["LOOPWRIGHT_SOURCE"] = "{base}/" + SOURCE_PATH
     kept = checkpoints_of(spec)
     if kept is not None:
         # Own copies: a script may go on writing to a checkpoint in place.
@@ -93,6 +94,7 @@ def _program(record: Record, machine: Machine, hosts: list[Host], rank: int) -> 
     return {
         **_command(algorithm, runtime),
         "environment": environment,
+        "places": places,
         "folders": [*FOLDERS, *([kept["folder"]] if kept is not None else [])],
         "files": {**_config_files(spec, channels, host, hosts), **_gang_key(record, hosts)},
         "inputs": inputs,

@@ -4,6 +4,7 @@ Types, required members, lengths, ranges, enums and patterns. All violations of 
 one message in AWS's form.
 """
 
+import math
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
@@ -15,6 +16,13 @@ from loopwright.wire.errors import ApiError
 
 VIOLATIONS_MAX: Final = 20
 VALUE_LENGTH_MAX: Final = 200
+WIDTHS: Final = {
+    "integer": (2**31 - 1, "a number of 32 bits"),
+    "long": (2**63 - 1, "a number of 64 bits"),
+    "float": (3.4028235e38, "a floating-point number of 32 bits"),
+    "double": (1.7976931348623157e308, "a floating-point number of 64 bits"),
+}
+"""The largest amount of each kind of number, and what it is called."""
 TYPES: Final[dict[str, tuple[type, ...]]] = {
     "structure": (dict,),
     "map": (dict,),
@@ -126,6 +134,11 @@ def _length(shape: Shape, size: int, value: Any, path: str, found: list[str]) ->
 
 
 def _range(shape: Shape, value: float, path: str, found: list[str]) -> None:
+    widest, words = WIDTHS[shape.type_name]
+    # NaN and infinities are no JSON, yet Python's clients send them; NaN passes every comparison.
+    if not -widest <= value <= widest or math.isnan(value):
+        _add(found, value, path, f"Member must be {words}")
+        return
     least, most = shape.metadata.get("min"), shape.metadata.get("max")
     if least is not None and value < least:
         _add(found, value, path, f"Member must have value greater than or equal to {least}")

@@ -1,11 +1,13 @@
 """Online experiments and bandits as records, and what is refused of them."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
 from loopwright.kernel.kinds import Kind, Lookup
 from loopwright.wire.errors import validation
 
+ALPHA_LEAST: Final = 1e-12
 MISSING: Final = ("ResourceNotFound", "There is no {kind} {name!r}.")
 
 
@@ -22,7 +24,8 @@ def check_variants(spec: Mapping[str, Any], names: list[str], lookup: Lookup) ->
     endpoint = lookup.record("Endpoint", spec["EndpointName"])
     fleet = (endpoint.status.get("Fleet") if endpoint is not None else None) or {}
     there = [variant["name"] for variant in fleet.get("variants", ())]
-    if not there:
+    over = endpoint is not None and endpoint.status["EndpointStatus"] in ("Failed", "Deleting")
+    if not there or over:
         raise validation(f"There is no endpoint {spec['EndpointName']!r} in service.")
     for name in names:
         if name not in there:
@@ -37,10 +40,15 @@ def check_variants(spec: Mapping[str, Any], names: list[str], lookup: Lookup) ->
 def check_bounds(spec: Mapping[str, Any], member: str) -> None:
     """Refuse numeric outcomes without bounds."""
     given = spec.get(member, {})
-    if given.get("Type", "Binary") == "Binary":
-        return
     low, high = given.get("Minimum"), given.get("Maximum")
-    if low is None or high is None or low >= high:
+    if given.get("Type", "Binary") == "Binary":
+        if low is not None or high is not None:
+            raise validation(
+                f"{member} of type Binary takes no Minimum and Maximum; leave them out, or give "
+                "Type Numeric."
+            )
+        return
+    if low is None or high is None or low >= high or high - low == math.inf:
         raise validation(
             f"{member} of type Numeric needs Minimum below Maximum: values outside count as them."
         )
@@ -51,8 +59,8 @@ def _check_experiment(spec: Mapping[str, Any], lookup: Lookup) -> None:
     check_variants(spec, names, lookup)
     check_bounds(spec, "Outcome")
     alpha = spec.get("Alpha", 0.05)
-    if not 0 < alpha < 0.5:
-        raise validation(f"Alpha is {alpha}; it must be above 0 and below 0.5.")
+    if not ALPHA_LEAST <= alpha < 0.5:
+        raise validation(f"Alpha is {alpha}; it must be from {ALPHA_LEAST}, and below 0.5.")
 
 
 def _check_bandit(spec: Mapping[str, Any], lookup: Lookup) -> None:

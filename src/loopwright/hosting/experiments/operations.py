@@ -9,6 +9,7 @@ import orjson
 import sqlalchemy as sa
 
 from loopwright.compute.staging import split_uri
+from loopwright.contract.programs import check_uri
 from loopwright.database import Database
 from loopwright.hosting.experiments import state as experiment
 from loopwright.hosting.experiments.evalues import requests_needed
@@ -28,11 +29,13 @@ from loopwright.kernel.verbs import (
     mutate,
 )
 from loopwright.objects.base import Objects
-from loopwright.wire.errors import validation
+from loopwright.wire.errors import ApiError, validation
 from loopwright.wire.services import service
 
 ALLOCATIONS_SHOWN: Final = 500
 OUTCOMES_MAX: Final = 1000
+FINEST: Final = 1e-9
+"""The finest rate, effect or chance that advice is given for."""
 POWER: Final = 0.8
 NORMAL: Final = NormalDist()
 
@@ -66,9 +69,7 @@ class Online:
     def create_experiment(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
         """Begin an experiment: from now on the gateway tells of each request."""
         result = self.generic["CreateOnlineExperiment"](context, params)
-        record = find(context, EXPERIMENT_KIND, params["OnlineExperimentName"])
-        begin(self._database, record)
-        _watch(context, record.spec["EndpointName"])
+        self._begin(context, find(context, EXPERIMENT_KIND, params["OnlineExperimentName"]))
         return result
 
     def describe_experiment(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
@@ -131,6 +132,7 @@ class Online:
     def import_outcomes(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
         """Take the ground truth files below a prefix, as SageMaker's monitors read them."""
         find(context, context.kinds["Endpoint"], params["EndpointName"])
+        check_uri(params["S3Uri"], "S3Uri")
         bucket, prefix = split_uri(params["S3Uri"])
         total = {"Recorded": 0, "AlreadyRecorded": 0}
         batch: list[tuple[str, float]] = []
@@ -152,19 +154,24 @@ class Online:
     # Bandits
 
     def put_bandit(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
-        """Let a bandit choose an endpoint's weights; it begins anew with each put."""
+        """Let a bandit choose an endpoint's weights; it begins anew with each put. Of two at once
+        the later one decides."""
         name = params["EndpointName"]
-        before = context.store.get(context.region, "Bandit", name)
         if BANDIT_KIND.check is not None:
             BANDIT_KIND.check(params, context.lookup)
-        if before is not None:
-            self._forget(context, before)
         spec = orjson.loads(orjson.dumps(params))
-        create(context, BANDIT_KIND, {**spec, "BanditName": name})
-        record = find(context, BANDIT_KIND, name)
-        begin(self._database, record)
-        _watch(context, name)
-        return {}
+        while True:
+            before = context.store.get(context.region, "Bandit", name)
+            try:
+                if before is not None:
+                    self._forget(context, before)
+                create(context, BANDIT_KIND, {**spec, "BanditName": name})
+                self._begin(context, find(context, BANDIT_KIND, name))
+            except ApiError as error:
+                if error.code in (BANDIT_KIND.missing[0], BANDIT_KIND.taken[0]):
+                    continue  # Another one was put or deleted meanwhile.
+                raise
+            return {}
 
     def describe_bandit(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
         record = find(context, BANDIT_KIND, params["EndpointName"])
@@ -206,14 +213,30 @@ class Online:
             text = connection.execute(statement).scalar()
         return None if text is None else dict(orjson.loads(text))
 
+    def _begin(self, context: Context, record: Record) -> None:
+        endpoint = context.store.get(context.region, "Endpoint", record.spec["EndpointName"])
+        if endpoint is not None:
+            begin(self._database, record, endpoint)
+        _watch(context, record.spec["EndpointName"])
+
     def _forget(self, context: Context, record: Record) -> None:
+        """Delete it, last of all its record, so that what a kill cuts off can be asked for again;
+        and stop it first of all, so that no round gives the endpoint weights again."""
+
+        def stopped(current: Record) -> Mapping[str, Any]:
+            return {**current.status, "Status": "Stopped"}
+
+        kind = EXPERIMENT_KIND if record.kind == EXPERIMENT_KIND.name else BANDIT_KIND
+        current = mutate(context, kind, record.name, stopped, "Deleted")
+        _watch(context, record.spec["EndpointName"])
+
         def work(connection: sa.Connection) -> None:
             for table in (ONLINE_STATES, SEEN_USERS, ALLOCATIONS):
-                connection.execute(sa.delete(table).where(table.c.uid == record.uid))
+                connection.execute(sa.delete(table).where(table.c.uid == current.uid))
 
-        context.store.delete(record)
         self._database.write(work)
-        _watch(context, record.spec["EndpointName"])
+        context.store.delete(current)
+        context.wake()
 
 
 def _watch(context: Context, endpoint: str) -> None:
@@ -257,7 +280,7 @@ def _ground_truth(line: bytes, where: str) -> tuple[str, float]:
     """
     try:
         told = orjson.loads(line)
-        return told["eventMetadata"]["eventId"], float(told["groundTruthData"]["data"])
+        return str(told["eventMetadata"]["eventId"]), float(told["groundTruthData"]["data"])
     except (ValueError, KeyError, TypeError) as error:
         raise validation(
             f"{where} is no ground truth with a number as its data and an eventId: {error!r}."
@@ -279,8 +302,16 @@ def _advise(_context: Context, params: dict[str, Any]) -> dict[str, Any]:
             f"BaselineRate {base} and BaselineRate + MinimumEffect {other} must both be between 0 "
             "and 1, and differ."
         )
-    if not 0 < share < 1 or not 0 < alpha < 0.5:
-        raise validation("TreatmentShare must be between 0 and 1, Alpha between 0 and 0.5.")
+    if not FINEST <= share <= 1 - FINEST or not FINEST <= alpha < 0.5:
+        raise validation(
+            f"TreatmentShare is {share} and Alpha {alpha}; they must be from {FINEST}, and below 1 "
+            "and 0.5."
+        )
+    if min(base, 1 - base, other, 1 - other, abs(effect)) < FINEST:
+        raise validation(
+            f"BaselineRate {base} and MinimumEffect {effect} are finer than {FINEST}; no number of "
+            "requests would tell."
+        )
     normal = NORMAL.inv_cdf(1 - alpha / 2) + NORMAL.inv_cdf(POWER)
     spread = base * (1 - base) / (1 - share) + other * (1 - other) / share
     fixed = normal**2 * spread / effect**2

@@ -17,7 +17,8 @@ from loopwright.hosting.experiments.taking import (
     settings_of,
     settle_windows,
 )
-from loopwright.hosting.tables import ALLOCATIONS, ONLINE_STATES
+from loopwright.hosting.shown import WITHDRAWN
+from loopwright.hosting.tables import ALLOCATIONS, COMPARISONS, ONLINE_STATES
 from loopwright.hosting.traffic.arms import allocation
 from loopwright.kernel.clock import Clock
 from loopwright.kernel.kinds import DELETING
@@ -41,6 +42,7 @@ class OnlineRounds:
 
     def round(self) -> bool:
         """Act on what changed; whether anything did."""
+        self._forget_comparisons()
         rows = self._running()
         if not rows:
             self._known.clear()
@@ -78,6 +80,21 @@ class OnlineRounds:
         with self._database.read() as connection:
             return list(connection.execute(statement))
 
+    def _forget_comparisons(self) -> None:
+        """What shadows of an endpoint answered is not told of a later one of its name."""
+        there = sa.select(RECORDS.c.uid).where(
+            RECORDS.c.kind == "Endpoint",
+            RECORDS.c.region == COMPARISONS.c.region,
+            RECORDS.c.name == COMPARISONS.c.endpoint,
+            RECORDS.c.state != "Deleting",
+        )
+        gone = ~there.exists()
+        with self._database.read() as connection:
+            found = connection.execute(sa.select(COMPARISONS.c.endpoint).where(gone)).first()
+        if found is not None:
+            statement = sa.delete(COMPARISONS).where(gone)
+            self._database.write(lambda connection: connection.execute(statement))
+
     def _end(self, record: Record) -> bool:
         """An experiment or a bandit ends with its endpoint."""
         now = self._clock.now()
@@ -91,11 +108,12 @@ class OnlineRounds:
 
     def _mend(self, record: Record, endpoint: Record) -> bool:
         """Finish what a kill cut off when it was begun."""
-        begin(self._database, record)
+        begin(self._database, record, endpoint)
         try:
             self._store.change(
                 endpoint, {**endpoint.status, "Observed": True},
                 state=endpoint.status["EndpointStatus"], now=self._clock.now(), event="",
+                more=lambda connection: _still_runs(connection, record),
             )  # fmt: skip
         except Outdated:
             return False
@@ -116,6 +134,7 @@ class OnlineRounds:
         text = orjson.dumps({name: round(share, 6) for name, share in shares.items()}).decode()
 
         def more(connection: sa.Connection) -> None:
+            _still_runs(connection, record)
             connection.execute(
                 sa.insert(ALLOCATIONS).values(
                     uid=record.uid, at=now, rewards=state["rewards"], shares=text
@@ -154,11 +173,13 @@ class OnlineRounds:
         if endpoint is None:
             return True
         weights = {item["name"]: item["weight"] for item in endpoint.status["Fleet"]["variants"]}
-        wanted = {name: Change(weight=0.0) for name in names if weights.get(name)}
-        if not wanted:
+        there = set(names) & set(weights)
+        withdrawn = set(endpoint.status.get(WITHDRAWN, ()))
+        if there <= withdrawn and not any(weights[name] for name in there):
             return True
         try:
-            status = with_changes(endpoint, wanted)
+            status = with_changes(endpoint, {name: Change(weight=0.0) for name in there})
+            status[WITHDRAWN] = sorted(withdrawn | there)
             self._store.change(
                 endpoint, status, state="Updating", now=self._clock.now(),
                 event=f"A guard of {record.name} takes the traffic from {', '.join(names)}",
@@ -166,3 +187,14 @@ class OnlineRounds:
         except (Outdated, ApiError):
             return False
         return True
+
+
+def _still_runs(connection: sa.Connection, record: Record) -> None:
+    """Nothing is written for what was stopped or deleted meanwhile: nobody would take it back.
+
+    Raises:
+        Outdated: it was.
+    """
+    running = (RECORDS.c.uid == record.uid, RECORDS.c.state == "Running")
+    if connection.execute(sa.select(RECORDS.c.uid).where(*running)).first() is None:
+        raise Outdated(record.key)

@@ -58,8 +58,11 @@ def learners(connection: sa.Connection, region: str, endpoint: str) -> list[Lear
     return [item for item in found if item.spec["EndpointName"] == endpoint]
 
 
-def begin(database: Database, record: Record) -> None:
-    """Let an experiment or a bandit know nothing, if it has no state yet."""
+def begin(database: Database, record: Record, endpoint: Record) -> None:
+    """Let an experiment or a bandit know nothing, if it has no state yet.
+
+    Inference ids that an earlier endpoint of the name had are free again.
+    """
     if record.kind == BANDIT:
         state = bandit.empty(tuple(record.spec["VariantNames"]))
     else:
@@ -67,6 +70,13 @@ def begin(database: Database, record: Record) -> None:
     text = orjson.dumps(state).decode()
 
     def work(connection: sa.Connection) -> None:
+        connection.execute(
+            sa.delete(ASSIGNED).where(
+                ASSIGNED.c.region == endpoint.region,
+                ASSIGNED.c.endpoint == endpoint.name,
+                ASSIGNED.c.at < endpoint.created,
+            )
+        )
         there = sa.select(ONLINE_STATES.c.uid).where(ONLINE_STATES.c.uid == record.uid)
         if connection.execute(there).first() is None:
             connection.execute(sa.insert(ONLINE_STATES).values(uid=record.uid, state=text))

@@ -117,7 +117,7 @@ def page_of(
     """A page of what a Describe found."""
     listed = list(items)
     token = params.get("NextToken") or "0"
-    if not token.isdigit():
+    if not token.isdecimal():
         raise ApiError(
             "InvalidNextTokenException",
             f"NextToken is {token!r}; give what the page before answered.",

@@ -55,7 +55,8 @@ def _register(context: Context, params: dict[str, Any]) -> dict[str, Any]:
     name = params["ResourceId"]
     serving = context.lookup.record("Endpoint", endpoint)
     fleet = (serving.status.get("Fleet") if serving else None) or {"variants": ()}
-    if not any(item["name"] == variant for item in fleet["variants"]):
+    leaving = serving is not None and serving.status.get(DELETING)
+    if leaving or not any(item["name"] == variant for item in fleet["variants"]):
         raise bad(f"There is no variant {variant!r} of an endpoint {endpoint!r} in service.")
     tags = _merged_tags({}, params.get("Tags", {}))
     now = context.clock.now()

@@ -21,6 +21,8 @@ from loopwright.kernel.verbs import Context
 
 PREDEFINED: Final = "SageMakerVariantInvocationsPerInstance"
 POLICIES_MAX: Final = 50
+TARGETS: Final = (8.515920e-109, 1.174271e108)
+"""The service's limits of a target; beyond them a proportion may overflow."""
 STEPS_MAX: Final = 20
 AGGREGATIONS: Final = ("Average", "Minimum", "Maximum")
 
@@ -63,6 +65,12 @@ def _configuration(kind: str, params: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ApiError: `ValidationException`.
     """
+    other = {
+        "TargetTrackingScaling": "StepScalingPolicyConfiguration",
+        "StepScaling": "TargetTrackingScalingPolicyConfiguration",
+    }.get(kind, "")
+    if params.get(other):
+        raise bad(f"{other} is given, but PolicyType is {kind}; leave it out.")
     if kind == "TargetTrackingScaling":
         config = params.get("TargetTrackingScalingPolicyConfiguration")
         if not config:
@@ -85,8 +93,13 @@ def _check_tracking(config: Mapping[str, Any]) -> None:
     custom = config.get("CustomizedMetricSpecification")
     if bool(predefined) == bool(custom):
         raise bad("Give PredefinedMetricSpecification or CustomizedMetricSpecification.")
-    if config["TargetValue"] <= 0:
-        raise bad(f"TargetValue is {config['TargetValue']}; it must be above 0.")
+    least, most = TARGETS
+    if not least <= config["TargetValue"] <= most:
+        raise bad(f"TargetValue is {config['TargetValue']}; it must be from {least} to {most}.")
+    for member in ("ScaleInCooldown", "ScaleOutCooldown"):
+        _check_cooldown(config, member)
+    if predefined and predefined.get("ResourceLabel"):
+        raise bad("ResourceLabel is given, but SageMaker's variants have none; leave it out.")
     if predefined and predefined["PredefinedMetricType"] != PREDEFINED:
         raise bad(
             f"PredefinedMetricType is {predefined['PredefinedMetricType']!r}; Loopwright counts "
@@ -100,7 +113,13 @@ def _check_tracking(config: Mapping[str, Any]) -> None:
                 raise bad(f"CustomizedMetricSpecification.{member} is missing.")
 
 
+def _check_cooldown(config: Mapping[str, Any], member: str) -> None:
+    if config.get(member, 0) < 0:
+        raise bad(f"{member} is {config[member]}; it must be 0 or more seconds.")
+
+
 def _check_steps(config: Mapping[str, Any]) -> None:
+    _check_cooldown(config, "Cooldown")
     if not config.get("AdjustmentType"):
         raise bad("StepScalingPolicyConfiguration.AdjustmentType is missing.")
     steps = config.get("StepAdjustments") or []

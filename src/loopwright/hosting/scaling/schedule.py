@@ -78,7 +78,10 @@ def _at(text: str, zone: ZoneInfo, after: float) -> float | None:
         moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=zone)
     except ValueError as error:
         raise Malformed(f"at({text}) must be at(yyyy-mm-ddThh:mm:ss)") from error
-    at = moment.timestamp()
+    try:
+        at = moment.timestamp()
+    except OverflowError as error:
+        raise Malformed(f"at({text}) is no time that a clock will show") from error
     return at if at > after else None
 
 
@@ -130,10 +133,10 @@ def _numbers(text: str, least: int, most: int, names: dict[str, int]) -> set[int
             first, dash, last = span.partition("-")
             low = _number(first, names, text)
             high = _number(last, names, text) if dash else (most if step else low)
-        if step and not step.isdigit():
-            raise Malformed(f"{text!r} has a step that is no number")
-        if not (least <= low <= most and least <= high <= most):
-            raise Malformed(f"{text!r} must be from {least} to {most}")
+        if step and not (step.isdecimal() and int(step)):
+            raise Malformed(f"{text!r} has a step that is no number above 0")
+        _within(low, least, most, text)
+        _within(high, least, most, text)
         values = range(low, high + 1) if low <= high else [*range(low, most + 1),
                                                           *range(least, high + 1)]  # fmt: skip
         found.update(list(values)[:: int(step or 1)])
@@ -143,9 +146,15 @@ def _numbers(text: str, least: int, most: int, names: dict[str, int]) -> set[int
 def _number(text: str, names: dict[str, int], whole: str) -> int:
     if text.upper() in names:
         return names[text.upper()]
-    if not text.isdigit():
+    if not text.isdecimal():
         raise Malformed(f"{whole!r} is no number or name of this field")
     return int(text)
+
+
+def _within(number: int, least: int, most: int, whole: str) -> int:
+    if not least <= number <= most:
+        raise Malformed(f"{whole!r} must be from {least} to {most}")
+    return number
 
 
 def _month_days(text: str) -> Callable[[date], bool]:
@@ -153,8 +162,8 @@ def _month_days(text: str) -> Callable[[date], bool]:
         return lambda day: day.day == _length(day)
     if text == "LW":
         return lambda day: day.day == _weekday_near(day, _length(day))
-    if text.endswith("W") and text[:-1].isdigit():
-        wanted = int(text[:-1])
+    if text.endswith("W"):
+        wanted = _within(_number(text[:-1], {}, text), 1, 31, text)
         return lambda day: day.day == _weekday_near(day, min(wanted, _length(day)))
     numbers = _numbers(text, 1, 31, {})
     return lambda day: day.day in numbers
@@ -174,11 +183,12 @@ def _week_days(text: str) -> Callable[[date], bool]:
     if text == "L":
         return lambda day: _week_day(day) == 7
     if text.upper().endswith("L") and len(text) > 1:
-        wanted = _number(text[:-1], DAYS, text)
+        wanted = _within(_number(text[:-1], DAYS, text), 1, 7, text)
         return lambda day: _week_day(day) == wanted and day.day + 7 > _length(day)
     name, sign, number = text.partition("#")
     if sign:
-        wanted, index = _number(name, DAYS, text), _number(number, {}, text)
+        wanted = _within(_number(name, DAYS, text), 1, 7, text)
+        index = _within(_number(number, {}, text), 1, 5, text)
         return lambda day: _week_day(day) == wanted and (day.day - 1) // 7 + 1 == index
     numbers = _numbers(text, 1, 7, DAYS)
     return lambda day: _week_day(day) in numbers

@@ -63,6 +63,9 @@ def _check_action(action: Mapping[str, Any]) -> None:
     least, most = given.get("MinCapacity"), given.get("MaxCapacity")
     if least is None and most is None:
         raise bad("ScalableTargetAction needs MinCapacity, MaxCapacity or both.")
+    for member, value in (("MinCapacity", least), ("MaxCapacity", most)):
+        if value is not None and value < 1:
+            raise bad(f"{member} is {value}; a real-time variant keeps at least 1 instance.")
     if least is not None and most is not None and least > most:
         raise bad(f"MinCapacity is {least}, above MaxCapacity, {most}.")
     start, end = action.get("StartTime"), action.get("EndTime")
