@@ -143,6 +143,44 @@ async def test_an_instance_that_ends_leaves_its_request_to_another(tmp_path: Pat
         assert await client.answer() == (200, b"by two")
 
 
+GARBAGE = {
+    "no HTTP": b"hello, this is no answer at all\r\n\r\n",
+    "binary": bytes(range(256)) * 4,
+    "no status": b"HTTP/1.1 \r\nContent-Length: 0\r\n\r\n",
+    "a status of letters": b"HTTP/1.1 abc OK\r\nContent-Length: 0\r\n\r\n",
+    "a negative length": b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+    "length and chunks": b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
+    "a bad chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\nab\r\n0\r\n\r\n",
+    "a length beyond all bounds": b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\nab",
+    "an endless body": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + (b"100000\r\n" + b"z" * 2**20 + b"\r\n") * 26,
+    "an endless head": b"HTTP/1.1 200 OK\r\n" + b"X-Long: " + b"y" * 200_000,
+}
+
+
+@pytest.mark.parametrize("name", GARBAGE)
+def test_garbage_is_an_error_and_harms_nobody_else(name: str, tmp_path: Path) -> None:
+    async def test() -> None:
+        async with running(tmp_path) as (gateway, (server,)):
+            client = await gateway.connect()
+            (wire,) = await gateway.warm(client, server)
+            client.send(gateway.request(b"asked"))
+            assert (await wire.message())[1] == b"asked"
+            wire.send(GARBAGE[name])
+            status, body = await client.answer()
+            assert status == 424, body
+            # The connection that spoke so is not used again; the next request is answered.
+            client.send(gateway.request(b"next"))
+            wire = await server.next()
+            assert (await wire.message())[1] == b"next"
+            wire.send(ok(b"right"))
+            assert await client.answer() == (200, b"right")
+
+    uvloop.run(test())
+
+
 @looped
 async def test_an_answer_cut_off_is_an_error_and_never_asked_again(tmp_path: Path) -> None:
     async with running(tmp_path) as (gateway, (server,)):

@@ -14,6 +14,10 @@ from loopwright.router.heads import SHORT_BYTES_MAX, Body, Head, read_answer
 
 IDLE_MAX: Final = 256
 JOINED_BYTES_MAX: Final = 8192
+HEAD_BYTES_MAX: Final = 65_536
+ANSWER_BYTES_MAX: Final = 26_214_400
+"""An answer is held until it is whole, so an endless one must not take all memory: SageMaker's
+quota, "Maximum payload size for endpoint invocation" of 25 MB."""
 NEVER: Final = float("inf")
 TCP: Final = "tcp:"
 """How the address of an instance begins that listens on a port, not on a Unix socket."""
@@ -54,6 +58,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_begun",
+        "_bound",
         "_content_type",
         "_custom_attributes",
         "_fresh",
@@ -62,6 +67,7 @@ class Connection(asyncio.Protocol):
         "_parser",
         "_parts",
         "_pool",
+        "_seen",
         "_taker",
         "_transport",
         "_unsent",
@@ -79,6 +85,8 @@ class Connection(asyncio.Protocol):
         # Of a plain answer whose body has not all come: its head and the bytes that are missing.
         self._head: Head | None = None
         self._missing = 0
+        # Of any other answer: its bytes so far, and how many there may be.
+        self._seen, self._bound = 0, HEAD_BYTES_MAX
         self._parts: list[bytes] = []
         self._content_type = self._custom_attributes = b""
         self._fresh = True
@@ -127,6 +135,9 @@ class Connection(asyncio.Protocol):
                 self._begun = True
                 self._parser = httptools.HttpResponseParser(self)
                 self._more(data)
+            elif head.length > ANSWER_BYTES_MAX:
+                self._begun = True
+                self._fail(_too_large(ANSWER_BYTES_MAX))
             elif len(body) == head.length:
                 self._done(head, body, True)
             elif len(body) > head.length:
@@ -152,6 +163,13 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(Broken(f"the model server's answer is no HTTP: {error}", silent=False))
+            return
+        self._seen += len(data)
+        if self._seen > self._bound:
+            self._fail(_too_large(self._bound))
+
+    def on_headers_complete(self) -> None:
+        self._bound = ANSWER_BYTES_MAX + HEAD_BYTES_MAX
 
     def on_message_begin(self) -> None:
         if self._taker is None:
@@ -188,6 +206,7 @@ class Connection(asyncio.Protocol):
         if self._begun:
             self._begun = False
             self._parser = self._head = None
+            self._seen, self._bound = 0, HEAD_BYTES_MAX
             self._parts = []
             self._content_type = self._custom_attributes = b""
         # Answered before it was asked to the end: what is left would be taken for a request.
@@ -232,6 +251,11 @@ class Connection(asyncio.Protocol):
         self.due = NEVER
         self._pool.lost(self)
         self._transport.abort()
+
+
+def _too_large(most: int) -> Broken:
+    what = "the head of " if most == HEAD_BYTES_MAX else ""
+    return Broken(f"{what}the model server's answer has over {most} bytes", silent=False)
 
 
 class Pool:
