@@ -203,6 +203,10 @@ def take_over(variant: str) -> None:
 
 def clean_up(variants: list[str]) -> None:
     """Whatever is there."""
+    for item in own.list_online_experiments()["OnlineExperiments"]:
+        if item["OnlineExperimentName"] == NAME:
+            own.stop_online_experiment(OnlineExperimentName=NAME)
+            own.delete_online_experiment(OnlineExperimentName=NAME)
     names = {item["EndpointName"] for item in sagemaker.list_endpoints()["Endpoints"]}
     if NAME in names:
         sagemaker.delete_endpoint(EndpointName=NAME)

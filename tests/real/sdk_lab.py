@@ -243,10 +243,10 @@ def main() -> None:
     for _ in range(100):
         predicted = predictor.predict(INPUTS)
     seen: dict[str, Any] = {"predicted": predicted}
-    invoked = [
-        awaited(name, "Invocations", "AWS/SageMaker", began, 20)
-        for name in ("VariantA", "VariantB")
-    ]
+    names = ("VariantA", "VariantB")
+    invoked: list[float] = []
+    while sum(invoked) < 100:
+        invoked = [awaited(name, "Invocations", "AWS/SageMaker", began, 1) for name in names]
     seen["invocations"] = invoked
     seen["latency"] = awaited("VariantA", "ModelLatency", "AWS/SageMaker", began, 1)
     seen["each"] = awaited("VariantA", "InvocationsPerInstance", "AWS/SageMaker", began, invoked[0])
@@ -254,15 +254,18 @@ def main() -> None:
     seen["weights"] = shift({"VariantA": 0, "VariantB": 100})
     for _ in range(100):
         predictor.predict(INPUTS)
-    seen["moved"] = awaited("VariantB", "Invocations", "AWS/SageMaker", began, invoked[1] + 100)
-    seen["stayed"] = awaited("VariantA", "Invocations", "AWS/SageMaker", began, 0) - invoked[0]
+    counted = invoked
+    while sum(counted) < 200:
+        counted = [awaited(name, "Invocations", "AWS/SageMaker", began, 1) for name in names]
+    seen["after"] = counted
     seen["scaling"] = scaled()
     if "--scale" in sys.argv:
         seen["scaled"] = wait_for_two(predictor)
     predictor.delete_endpoint(delete_endpoint_config=True)
     waiter = sm.get_waiter("endpoint_deleted")
     waiter.wait(EndpointName=ENDPOINT, WaiterConfig={"Delay": 1, "MaxAttempts": 100})
-    seen["left"] = [item["EndpointName"] for item in sm.list_endpoints()["Endpoints"]]
+    left = sm.list_endpoints(NameContains=ENDPOINT)["Endpoints"]
+    seen["left"] = [item["EndpointName"] for item in left]
     print(json.dumps(seen))
 
 

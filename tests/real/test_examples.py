@@ -57,4 +57,5 @@ def test_a_challenger_takes_over_an_endpoint(server: Server) -> None:
     assert [line for line in shown if line.startswith("after")]
     assert "InService: {'challenger': 1.0}" in shown
     assert shown[-1].startswith("challenger says")
-    assert server.client("sagemaker").list_endpoints()["Endpoints"] == []
+    left = server.client("sagemaker").list_endpoints(NameContains="digits-production")
+    assert left["Endpoints"] == []

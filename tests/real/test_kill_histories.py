@@ -144,7 +144,10 @@ def _kill_at_random(server: Server, chooser: random.Random) -> tuple[Counter[str
     """Kills by what was killed, and by job; with a look at what is shown after each."""
     done: Counter[str] = Counter()
     hit: Counter[str] = Counter()
-    for _ in range(DRAWS):
+    draws = 0
+    # On a busy machine jobs start and end one by one: it takes more draws to meet half of them.
+    while draws < DRAWS or (draws < 6 * DRAWS and len(hit) < HISTORIES / 2):
+        draws += 1
         time.sleep(chooser.uniform(0.0, 0.3))  # The instant is what is tried.
         what = chooser.choices(("rank", "shim", "plane"), (6, 4, 1))[0]
         if what == "plane":
@@ -166,7 +169,7 @@ def test_twenty_histories_of_kills_tear_no_checkpoint(roomy: Server) -> None:
     steps = {f"history-{n}": (STEPS_MAX, 5)[n % 2] for n in range(HISTORIES)}
     for number, (name, count) in enumerate(steps.items()):
         _begin(server, name, ("moved", "in-place")[number % 2], count)
-    await_that(lambda: len(_live(server)) > HISTORIES / 2 or None, "the jobs")
+    await_that(lambda: len(_live(server)) >= 4 or None, "the first jobs")
     done, hit = _kill_at_random(server, random.Random(SEED))
     assert min(done["rank"], done["shim"], done["plane"]) > 0
     assert len(hit) >= HISTORIES / 2
