@@ -7,8 +7,8 @@ bin=${BIN:-.venv/bin}
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 later=()
-for name in bad_training builtin_reviews events full_disk function_odds functions kill_histories oidc \
-  portal_security portal_sessions review review_rules; do
+for name in bad_training builtin_reviews events full_disk function_odds functions guarded kill_histories oidc \
+  portal_access portal_security portal_sessions review review_rules sdk_lab; do
   later+=("tests/real/test_$name.py")
 done
 "$bin/pytest" -p no:cacheprovider tests/real "${later[@]/#/--ignore=}" >"$log" 2>&1 &
