@@ -37,6 +37,16 @@ def address() -> Iterator[tuple[str, list[str]]]:
     server.server_close()
 
 
+@pytest.fixture
+def bus(tmp_path: Path) -> Iterator[Bus]:
+    database = Database(f"sqlite:///{tmp_path}/events.db")
+    METADATA.create_all(database.engine)
+    bus = Bus(database, "123456789012")
+    bus.put_entry("connection", REGION, "c", {"AuthParameters": {}})
+    yield bus
+    database.close()
+
+
 def aimed(bus: Bus, name: str, endpoint: str, headers: dict[str, str] | None = None) -> None:
     """A rule with one target."""
     arn = f"arn:aws:events:{REGION}:1:api-destination/{name}/x"
@@ -53,13 +63,9 @@ def aimed(bus: Bus, name: str, endpoint: str, headers: dict[str, str] | None = N
 
 
 def test_targets_that_cannot_be_asked_stop_no_others(
-    tmp_path: Path, address: tuple[str, list[str]]
+    bus: Bus, address: tuple[str, list[str]]
 ) -> None:
     url, got = address
-    database = Database(f"sqlite:///{tmp_path}/events.db")
-    METADATA.create_all(database.engine)
-    bus = Bus(database, "123456789012")
-    bus.put_entry("connection", REGION, "c", {"AuthParameters": {}})
     aimed(bus, "a-header", url, {"X-Bad": "one\r\ntwo"})
     aimed(bus, "b-letters", url, {"X-Bad": "\u2603"})
     aimed(bus, "c-address", "http://[bad")
@@ -74,17 +80,12 @@ def test_targets_that_cannot_be_asked_stop_no_others(
     # The others are tried once more, as their policy says, and then given up.
     assert delivery.round(time.time() + 600) == 3
     assert bus.due(time.time() + 1200) == []
-    database.close()
 
 
 def test_a_destination_gets_no_more_a_second_than_it_allows(
-    tmp_path: Path, address: tuple[str, list[str]]
+    bus: Bus, address: tuple[str, list[str]]
 ) -> None:
     url, got = address
-    database = Database(f"sqlite:///{tmp_path}/events.db")
-    METADATA.create_all(database.engine)
-    bus = Bus(database, "123456789012")
-    bus.put_entry("connection", REGION, "c", {"AuthParameters": {}})
     aimed(bus, "slow", f"{url}/slow")
     slow = bus.entry("destination", REGION, "slow")
     assert slow is not None
@@ -102,4 +103,3 @@ def test_a_destination_gets_no_more_a_second_than_it_allows(
     assert counts[0] == 1 and counts[4] == 1 and counts[5] == 2
     assert counts[10] == 3 and counts[20] == 5 and counts[-1] == 5
     assert got[:10].count("/other") == 5 and len(got) == 10
-    database.close()

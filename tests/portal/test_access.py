@@ -1,15 +1,12 @@
 """All elements by axe-core: names, roles, contrast, in light and dark (WCAG 2.1 AA)."""
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.axe import RULES, SCHEMES, axe_script
 from tests.portal.conftest import Opener
 
-AXE = Path(__file__).parents[2] / ".cache" / "node_modules" / "axe-core" / "axe.min.js"
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
 SHAPES = ("bounding-box", "polygon", "polyline", "line", "keypoint", "semantic-segmentation",
           "instance-segmentation")  # fmt: skip
 TASKS = {
@@ -67,19 +64,14 @@ OUTER = ("landmark-one-main", "page-has-heading-one", "region", "document-title"
 
 @pytest.fixture(scope="module")
 def axe() -> str:
-    if not AXE.exists():
-        reason = "no axe-core: `npm install --prefix .cache axe-core@4.11.0`"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return AXE.read_text()
+    return axe_script()
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_nothing_is_found(task: str, open_task: Opener, axe: str) -> None:
     opened = open_task(f"<crowd-form>{TASKS[task]}</crowd-form>")
     found = []
-    for scheme in ("light", "dark"):
+    for scheme in SCHEMES:
         opened.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         opened.frame.evaluate(axe)
         told: dict[str, Any] = opened.frame.evaluate(

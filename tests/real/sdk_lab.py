@@ -137,6 +137,17 @@ def awaited(variant: str, metric: str, namespace: str, since: datetime, least: f
     raise SystemExit(f"{metric} of {variant} is {total}")
 
 
+def counted(names: tuple[str, ...], since: datetime, whole: int) -> list[float]:
+    """The invocations of each variant once all of them are counted."""
+    found: list[float] = []
+    for _ in range(120):
+        found = [awaited(name, "Invocations", "AWS/SageMaker", since, 1) for name in names]
+        if sum(found) >= whole:
+            return found
+        time.sleep(0.5)
+    raise SystemExit(f"of {whole} invocations {found} are counted")
+
+
 def deploy() -> Predictor:
     image = sagemaker.image_uris.retrieve(
         framework="pytorch", version="1.6.0", instance_type="ml.m5.xlarge", region=region,
@@ -244,9 +255,7 @@ def main() -> None:
         predicted = predictor.predict(INPUTS)
     seen: dict[str, Any] = {"predicted": predicted}
     names = ("VariantA", "VariantB")
-    invoked: list[float] = []
-    while sum(invoked) < 100:
-        invoked = [awaited(name, "Invocations", "AWS/SageMaker", began, 1) for name in names]
+    invoked = counted(names, began, 100)
     seen["invocations"] = invoked
     seen["latency"] = awaited("VariantA", "ModelLatency", "AWS/SageMaker", began, 1)
     seen["each"] = awaited("VariantA", "InvocationsPerInstance", "AWS/SageMaker", began, invoked[0])
@@ -254,10 +263,7 @@ def main() -> None:
     seen["weights"] = shift({"VariantA": 0, "VariantB": 100})
     for _ in range(100):
         predictor.predict(INPUTS)
-    counted = invoked
-    while sum(counted) < 200:
-        counted = [awaited(name, "Invocations", "AWS/SageMaker", began, 1) for name in names]
-    seen["after"] = counted
+    seen["after"] = counted(names, began, 200)
     seen["scaling"] = scaled()
     if "--scale" in sys.argv:
         seen["scaled"] = wait_for_two(predictor)

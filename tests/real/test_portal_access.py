@@ -1,23 +1,18 @@
 """The portal's pages by axe-core: names of controls, contrast, headings (WCAG 2.1 AA)."""
 
-import os
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.conftest import skip
+from tests.axe import RULES, SCHEMES, axe_script
 from tests.real.people import begin, browsing, worker
 from tests.real.test_portal_sessions import started
 from tests.server import Server
 
 pytestmark = pytest.mark.real
-AXE = Path(__file__).parents[2] / ".cache" / "node_modules" / "axe-core" / "axe.min.js"
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
-SCHEMES = ("light", "dark")
 # A frame holds the template as its author wrote it, whose language only the author knows; what a
 # page needs once, the outer page has.
 OUTER = ("document-title", "html-has-lang", "landmark-one-main", "page-has-heading-one", "region")
@@ -31,12 +26,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def axe() -> str:
-    if not AXE.exists():
-        reason = "no axe-core: `npm install --prefix .cache axe-core@4.11.0`"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        skip(reason)
-    return AXE.read_text()
+    return axe_script()
 
 
 def faults(page: Page, axe: str) -> list[str]:
