@@ -52,8 +52,12 @@ while step < 30:
         torch.save({"step": step, "model": model.state_dict()}, path + ".part")
         os.rename(path + ".part", path)
     if step == 15 and rank == int(os.environ.get("KILL", "-1")) and not os.path.exists(path + "d"):
-        import time
+        import signal, subprocess, time
         time.sleep(2)  # So that the checkpoint before the kill is in the store.
+        # Its agent notices late: the other host has seen that it is gone, failed and ended by then.
+        os.kill(os.getppid(), signal.SIGSTOP)
+        late = ["sh", "-c", f"sleep 5; kill -CONT {os.getppid()}"]
+        subprocess.Popen(late, start_new_session=True)
         os.kill(os.getpid(), 9)
 dist.barrier()
 if rank == 0:

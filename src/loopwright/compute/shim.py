@@ -78,6 +78,7 @@ class Shim:
         self._stop_at: float | None = None
         self._why = ""
         self._container = bool(program.get("container"))
+        self._spare_s = DRIVER_SPARE_S if self._container else 0.0
         self._pending = b""
         self._last: deque[str] = deque(maxlen=LAST_LINES)
         self._lost = False
@@ -128,6 +129,7 @@ class Shim:
             end["why"] = self._why
         elif self._stop_at is not None:
             end["stopped"] = True
+            end["cut"] = time.monotonic() >= self._stop_at - self._spare_s
         return end
 
     def _container_end(self) -> dict[str, Any]:
@@ -198,8 +200,7 @@ class Shim:
             request = self._folder.read("stop.json")
             if request is not None:
                 # The driver keeps to the grace itself; the shim only ends one that does not.
-                spare_s = DRIVER_SPARE_S if self._container else 0.0
-                self._stop_at = time.monotonic() + float(request["grace_s"]) + spare_s
+                self._stop_at = time.monotonic() + float(request["grace_s"]) + self._spare_s
                 self._why = str(request.get("why", ""))
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(child, signal.SIGTERM)

@@ -250,6 +250,7 @@ class ShimBackend(ABC):
             ended=self._platform(end["ended"]) if "ended" in end else None,
             **self._seen(folder, program),
             signalled=bool(end.get("stopped")),
+            cut=bool(end.get("cut")),
         )
 
     def _probe(self, unit_id: str, address: str) -> bool:

@@ -11,6 +11,11 @@ KILLED: Final = 137
 """Exit code of a unit, or of a rank in it, that signal 9 ended."""
 
 
+def _was_killed(unit: Observation) -> bool:
+    """Whether something else than the end of its grace killed a unit that is over."""
+    return unit.state == "lost" or (unit.exit_code == KILLED and not unit.cut)
+
+
 @dataclass(frozen=True)
 class Gang:
     """Units of one attempt, by rank.
@@ -66,7 +71,8 @@ class Gang:
     def failure(self) -> Observation | None:
         """The unit that failed first, or None; one that was killed is the cause of the others.
 
-        The others only saw that it was gone, and may have ended before it was noticed.
+        The others only saw that it was gone, and may have ended before it was noticed: then the
+        stop for their sake reached its host too.
         """
         failed = [
             unit
@@ -76,8 +82,8 @@ class Gang:
         by_words = sorted(
             failed,
             key=lambda unit: (
-                unit.signalled,
-                not (unit.state == "lost" or unit.exit_code == KILLED),
+                unit.signalled and not _was_killed(unit),
+                not _was_killed(unit),
                 unit.ended or 0.0,
             ),
         )

@@ -72,6 +72,7 @@ class Observation:
         stopping: Whether a stop was asked for.
         interruption: Why its capacity was taken back, if it was.
         signalled: Of a unit that is over: whether the stop reached it while it ran.
+        cut: Of one that the stop reached: whether it used up its grace, and was killed.
     """
 
     state: str
@@ -88,6 +89,7 @@ class Observation:
     stopping: bool = False
     interruption: str = ""
     signalled: bool = False
+    cut: bool = False
 
     @property
     def over(self) -> bool:

@@ -6,6 +6,7 @@ whose script raised; and a host whose ranks have ended waits for the others, dea
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 import time
@@ -31,6 +32,9 @@ OTHERS_S: Final = 30 * 86_400
 NOTICED_S: Final = 1.0
 """How long until the agent of another host has noticed the end of its ranks."""
 _agents: Final[list[Any]] = []
+_noted: Final = threading.Event()
+_killed: Final[list[int]] = []
+"""The ranks of this host that were killed, as of when its agent began to end the others."""
 
 
 def main(argv: list[str]) -> int:
@@ -46,18 +50,38 @@ def main(argv: list[str]) -> int:
     try:
         TORCHRUN.run(arguments)
     except ChildFailedError as error:
-        rank, first = min(error.failures.items(), key=lambda item: item[1].timestamp)
-        code = 128 - first.exitcode if first.exitcode < 0 else first.exitcode or 1
-        _tell(_reason(rank, first, code, int(arguments.nnodes)))
-        return code
+        # It ends in a moment, and has yet to tell why.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        rank, first = min(error.failures.items(), key=_cause)
+        return _told(rank, first.exitcode, first.error_file_data, int(arguments.nnodes))
     except DistError as error:
         told = f"the hosts of the job did not come together within {_join_s()} s: {error}"
         sys.stderr.write(f"{told}\n")
         _tell(command_failure("ExecuteUserScriptError", 1, told, argv[-1:]).reason)
         return 1
     except SignalException as signalled:
+        # Another host saw that a rank of this one was gone, and ended first.
+        if _killed:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            return _told(_killed[0], -signal.SIGKILL, {}, 1)
         return 128 + int(signalled.sigval)
     return 0
+
+
+def _cause(failed: tuple[int, Any]) -> tuple[bool, int]:
+    """By what the rank that failed first is found: one that was killed is why the others failed."""
+    return failed[1].exitcode != -signal.SIGKILL, failed[1].timestamp
+
+
+def _told(rank: int, exitcode: int, data: dict[str, Any], hosts: int) -> int:
+    """Tell why a rank failed; the exit code of its host."""
+    _tell(_reason(rank, exitcode, data, hosts))
+    return _code(exitcode)
+
+
+def _code(exitcode: int) -> int:
+    """What a shell would say of subprocess's exit code; a rank that failed never ended with 0."""
+    return 128 - exitcode if exitcode < 0 else exitcode or 1
 
 
 def _join_s() -> str:
@@ -82,17 +106,36 @@ def _answer_signals() -> None:
         _agents[:] = [agent]
         rendezvous(agent, group)
 
+    shutdown = AGENT._shutdown
+
+    def note_and_shut_down(agent: Any, *arguments: Any, **named: Any) -> None:
+        if not _noted.is_set():
+            _noted.set()
+            _killed.extend(_killed_ranks(agent))
+        shutdown(agent, *arguments, **named)
+
     AGENT._exit_barrier = wait_for_others
     AGENT._rendezvous = meet
+    AGENT._shutdown = note_and_shut_down
 
 
-def _reason(rank: int, failure: Any, code: int, hosts: int) -> str:
+def _killed_ranks(agent: Any) -> list[int]:
+    """The ranks of this host that signal 9 ended."""
+    handlers = getattr(agent._pcontext, "subprocess_handlers", {})
+    workers = agent.get_worker_group().workers
+    return [
+        workers[local].global_rank
+        for local, handler in sorted(handlers.items())
+        if handler.proc.poll() == -signal.SIGKILL
+    ]
+
+
+def _reason(rank: int, exitcode: int, data: dict[str, Any], hosts: int) -> str:
     """Why a rank failed, in its own words where it had some."""
+    code = _code(exitcode)
     where = f"rank {rank} on {os.environ.get('SM_CURRENT_HOST', 'this host')}"
-    how = f"was killed by signal {-failure.exitcode}" if failure.exitcode < 0 else (
-        f"ended with exit code {code}"
-    )  # fmt: skip
-    own = failure.error_file_data.get("message")
+    how = f"was killed by signal {-exitcode}" if exitcode < 0 else f"ended with exit code {code}"
+    own = data.get("message")
     sys.stderr.write(f"{where} {how}\n")
     if not isinstance(own, str) or "\n" not in own:
         own = command_failure(
