@@ -19,13 +19,15 @@ import sqlalchemy as sa
 from loopwright.api import Api
 from loopwright.aws import repositories
 from loopwright.aws import tables as aws_tables
-from loopwright.aws.alarm_records import ALARM_KIND
+from loopwright.aws.alarm_events import for_function
+from loopwright.aws.alarm_records import ALARM_KIND, is_scaling
 from loopwright.aws.alarm_rounds import SETTLE_S, AlarmRounds
 from loopwright.aws.alarms import alarm_operations
 from loopwright.aws.events import tables as events_tables
 from loopwright.aws.events.bus import Bus
 from loopwright.aws.events.delivery import Delivery
 from loopwright.aws.events.operations import events_operations
+from loopwright.aws.events.states import StateEvents
 from loopwright.aws.functions.kinds import FUNCTION_KIND, INVOCATION_KIND, function_functions
 from loopwright.aws.functions.operations import Functions, function_of
 from loopwright.aws.functions.operations import start as start_function
@@ -172,12 +174,12 @@ class ControlPlane:
             (home / name).mkdir(parents=True, exist_ok=True)
         self.clock = _clock(home, settings.time_scale)
         self.database = Database(settings.database_url)
-        self.store = Store(self.database)
+        self.bus = Bus(self.database, settings.account)
+        self.store = Store(self.database, StateEvents(self.bus, self.context))
         self.keys = KeyFile(home / "keys.json")
         self.keys.ensure()
         self.objects, face = _objects(settings, self.database)
         self.containers = Containers(home, settings.engine, self.database)
-        self.bus = Bus(self.database, settings.account)
         outside = Outside(lambda: self._url, self.bus.put)
         self.workforce = Workforce(
             settings, self.database, self.store, self.objects, self.clock, outside
@@ -373,6 +375,15 @@ class ControlPlane:
         name = str(uuid.uuid5(EVENTS, event))
         start_function(context, function_of(context, arn), name, payload, asynchronous=True)
 
+    def _invoke_for(self, alarm: Record, function: str) -> str:
+        """Have a function run once for a new state of an alarm; or why it does not."""
+        event = f"{alarm.uid}/{alarm.status['StateTransitionedTimestamp']}/{function}"
+        try:
+            self._invoke(function, event, orjson.dumps(for_function(alarm)))
+        except ApiError as error:
+            return error.message
+        return ""
+
     def _watched(self) -> list[Watched]:
         """The running jobs that write checkpoints."""
         statement = (
@@ -403,6 +414,8 @@ class ControlPlane:
         """Carry out an action of an alarm, or say why not; topics are only shown."""
         if action.split(":")[2] == "sns":
             return "Loopwright has no topics; the action is kept and shown"
+        if not is_scaling(action):
+            return self._invoke_for(alarm, action)
         why = breach(self.store, alarm, action, value, at)
         self.engine.wake()
         return why

@@ -3,16 +3,15 @@
 import base64
 import io
 import json
-import threading
 import uuid
 import zipfile
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.hooks import SECRET, Hook, destination, listening
 from tests.real.people import flow
 from tests.server import BUCKET, ROLE, Server, await_that
 
@@ -126,48 +125,16 @@ def test_functions_that_could_not_run_are_refused_by_name(server: Server) -> Non
 
 
 @pytest.fixture
-def hook() -> Iterator[tuple[str, list[Any]]]:
-    """A webhook that refuses its first call; its address and what it got."""
-    got: list[Any] = []
-
-    class Hook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            got.append((self.headers.get("X-Secret"), json.loads(body)))
-            self.send_response(500 if len(got) == 1 else 200)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/hook", got
-    server.shutdown()
-    server.server_close()
+def hook() -> Iterator[Hook]:
+    """A webhook that refuses its first call."""
+    with listening(refused=1) as found:
+        yield found
 
 
-def test_events_reach_webhooks_and_functions_once_each(
-    server: Server, hook: tuple[str, list[Any]]
-) -> None:
-    address, got = hook
+def test_events_reach_webhooks_and_functions_once_each(server: Server, hook: Hook) -> None:
+    got = hook.got
     events = server.client("events")
     mark = uuid.uuid4().hex[:8]
-    connection = events.create_connection(
-        Name=f"c-{mark}",
-        AuthorizationType="API_KEY",
-        AuthParameters={
-            "ApiKeyAuthParameters": {"ApiKeyName": "X-Secret", "ApiKeyValue": "sesame"}
-        },
-    )
-    described = events.describe_connection(Name=f"c-{mark}")
-    assert described["AuthParameters"]["ApiKeyAuthParameters"] == {"ApiKeyName": "X-Secret"}
-    destination = events.create_api_destination(
-        Name=f"d-{mark}",
-        ConnectionArn=connection["ConnectionArn"],
-        InvocationEndpoint=address,
-        HttpMethod="POST",
-    )
     name = f"keep-{mark}"
     s3 = server.client("s3")
     s3.create_bucket(Bucket=BUCKET)
@@ -182,7 +149,7 @@ def test_events_reach_webhooks_and_functions_once_each(
     put = events.put_targets(
         Rule=f"r-{mark}",
         Targets=[
-            {"Id": "hook", "Arn": destination["ApiDestinationArn"]},
+            {"Id": "hook", "Arn": destination(server, hook)},
             {"Id": "function", "Arn": function["FunctionArn"], "InputPath": "$.detail"},
             {"Id": "queue", "Arn": "arn:aws:sqs:us-east-1:123456789012:q"},
         ],
@@ -195,7 +162,7 @@ def test_events_reach_webhooks_and_functions_once_each(
     answer = events.put_events(Entries=entries)
     assert answer["FailedEntryCount"] == 0
     await_that(lambda: True if len(got) == 2 else None, "the webhook's second call")
-    assert [secret for secret, _ in got] == ["sesame", "sesame"]
+    assert [secret for secret, _ in got] == [SECRET, SECRET]
     assert got[0] == got[1]
     assert got[1][1]["detail"] == {"price": 20}
     assert got[1][1]["id"] == answer["Entries"][1]["EventId"]
@@ -213,10 +180,8 @@ def test_events_reach_webhooks_and_functions_once_each(
         events.put_rule(Name="bad", EventPattern=json.dumps({"a": [{"like": "x"}]}))
 
 
-def test_a_team_that_gets_work_is_told_of_by_an_event(
-    server: Server, hook: tuple[str, list[Any]]
-) -> None:
-    address, got = hook
+def test_a_team_that_gets_work_is_told_of_by_an_event(server: Server, hook: Hook) -> None:
+    got = hook.got
     mark = uuid.uuid4().hex[:8]
     events, sagemaker = server.client("events"), server.client("sagemaker")
     server.client("s3").create_bucket(Bucket=BUCKET)
@@ -227,25 +192,12 @@ def test_a_team_that_gets_work_is_told_of_by_an_event(
     )["Workteam"]
     assert changed["NotificationConfiguration"] == {"NotificationTopicArn": topic}
     assert len(changed["MemberDefinitions"]) == 1
-    connection = events.create_connection(
-        Name=f"c-{mark}",
-        AuthorizationType="BASIC",
-        AuthParameters={"BasicAuthParameters": {"Username": "u", "Password": "p"}},
-    )
-    destination = events.create_api_destination(
-        Name=f"d-{mark}",
-        ConnectionArn=connection["ConnectionArn"],
-        InvocationEndpoint=address,
-        HttpMethod="POST",
-    )
     pattern = {
         "detail-type": ["Workteam Work Available"],
         "detail": {"workteamName": [f"t-{mark}"]},
     }
     events.put_rule(Name=f"r-{mark}", EventPattern=json.dumps(pattern))
-    events.put_targets(
-        Rule=f"r-{mark}", Targets=[{"Id": "hook", "Arn": destination["ApiDestinationArn"]}]
-    )
+    events.put_targets(Rule=f"r-{mark}", Targets=[{"Id": "hook", "Arn": destination(server, hook)}])
     arn = flow(server, f"f-{mark}", f"t-{mark}")
     for number in range(2):
         server.client("sagemaker-a2i-runtime").start_human_loop(

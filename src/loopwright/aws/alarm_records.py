@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 import sqlalchemy as sa
 
-from loopwright.aws.alarm_state import INSUFFICIENT
+from loopwright.aws.alarm_state import INSUFFICIENT, iso
 from loopwright.aws.tables import ALARM_HISTORY
 from loopwright.kernel.actions import Action, Forget, Rest
 from loopwright.kernel.engine import View
@@ -29,7 +29,9 @@ DUE: Final = "ActionsDue"
 """Status member: `{value, at}` of a new state whose actions were not carried out yet."""
 ALARMED: Final = "AlarmedTimestamp"
 """Status member: when it last came into ALARM, for planners that look only now and then."""
-OWN_MEMBERS: Final = (DUE, ALARMED, DELETING)
+PREVIOUS: Final = "PreviousState"
+"""Status member: the state from which it came into this one, for what is told of it."""
+OWN_MEMBERS: Final = (DUE, ALARMED, PREVIOUS, DELETING)
 PAGE: Final = 100
 
 
@@ -82,6 +84,11 @@ def actions_of(record: Record, state: str) -> Sequence[str]:
     return found
 
 
+def is_scaling(action: str) -> bool:
+    """Whether an action is a scaling policy, which is told again while the state lasts."""
+    return action.split(":")[2] == "autoscaling"
+
+
 def all_alarms(store: Store, region: str) -> Iterator[Record]:
     """The alarms of a region that are not about to go, by name."""
     after = None
@@ -122,6 +129,18 @@ def write_item(connection: sa.Connection, record: Record, item: Item) -> None:
     )
 
 
+def told_state(record: Record) -> dict[str, Any]:
+    """An alarm's state as events and functions are told it."""
+    status = record.status
+    found = {
+        "reason": status["StateReason"],
+        "timestamp": iso(float(status["StateUpdatedTimestamp"])),
+        "value": status["StateValue"],
+    }
+    data = status.get("StateReasonData")
+    return found | ({"reasonData": data} if data else {})
+
+
 @dataclass(frozen=True)
 class NewState:
     """What an alarm is to become.
@@ -157,6 +176,7 @@ def change_state(store: Store, record: Record, new: NewState, now: float) -> Rec
     if new.state == before:
         return store.change(record, status, state=new.state, now=now, event="")
     status["StateTransitionedTimestamp"] = now
+    status[PREVIOUS] = told_state(record)
     if new.state == "ALARM":
         status[ALARMED] = now
     status.pop(DUE, None)

@@ -21,6 +21,7 @@ from loopwright.aws.alarm_records import (
     actions_of,
     change_state,
     is_composite,
+    is_scaling,
 )
 from loopwright.aws.alarm_rules import queries_of, samples_needed, watched
 from loopwright.aws.alarm_state import Found, evaluate, iso, reason_data, window
@@ -141,7 +142,8 @@ class AlarmRounds:
             return self._carry_out(change_state(self._store, record, new, now), now)
         if state == "ALARM" and value is not None:
             for action in actions_of(record, state):
-                self._act(record, action, value, turn)
+                if is_scaling(action):
+                    self._act(record, action, value, turn)
         return record
 
     def _points(self, record: Record, window: Window) -> list[tuple[float, float]]:

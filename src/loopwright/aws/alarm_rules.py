@@ -73,7 +73,7 @@ def checked(params: Mapping[str, Any], account: str) -> dict[str, Any]:
             f"must be one of {', '.join(COMPARE)}."
         )
     _check_periods(spec)
-    _check_actions(spec, ("autoscaling", "sns"))
+    _check_actions(spec, ("autoscaling", "lambda", "sns"))
     return spec
 
 
@@ -91,8 +91,8 @@ def checked_composite(params: Mapping[str, Any], known: Collection[str]) -> dict
                    "ActionsSuppressorExtensionPeriod"):  # fmt: skip
         if spec.get(member) is not None:
             raise _bad(
-                f"{member} is {spec[member]!r}, which Loopwright does not support: composite "
-                "alarms have no actions here but topics, which nobody is told of. Leave it out."
+                f"{member} is {spec[member]!r}, which Loopwright does not support: actions are "
+                "not suppressed. Leave it out, or put the other alarm into AlarmRule with NOT."
             )
     try:
         rule = read_rule(spec["AlarmRule"])
@@ -109,7 +109,7 @@ def checked_composite(params: Mapping[str, Any], known: Collection[str]) -> dict
         )
     if spec["AlarmName"] in rule.names:
         raise _bad(f"AlarmRule is about {spec['AlarmName']} itself; name other alarms.")
-    _check_actions(spec, ("sns",))
+    _check_actions(spec, ("lambda", "sns"))
     return spec
 
 
@@ -218,8 +218,10 @@ def _single(query: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_actions(spec: Mapping[str, Any], services: tuple[str, ...]) -> None:
-    """Scaling policies are carried out; topics are kept and shown; all else would be ignored."""
+    """Scaling policies are carried out, functions invoked; topics are kept and shown; all else
+    would be ignored."""
     allowed = {
+        "lambda": "of a function (invoked when the state changes)",
         "autoscaling": "of a scaling policy of an endpoint's variant (carried out)",
         "sns": "of an SNS topic (kept and shown, nobody is told)",
     }
@@ -230,7 +232,8 @@ def _check_actions(spec: Mapping[str, Any], services: tuple[str, ...]) -> None:
             parts = action.split(":")
             known = len(parts) >= 6 and parts[0] == "arn" and parts[2] in services
             policy = ":resource/sagemaker/endpoint/" in action and ":policyName/" in action
-            if not known or (parts[2] == "autoscaling" and not policy):
+            wrong = (parts[2] == "autoscaling" and not policy) if known else True
+            if wrong or (parts[2] == "lambda" and parts[5] != "function"):
                 raise _bad(
                     f"{member} has {action!r}; it must be the ARN "
                     f"{' or '.join(allowed[name] for name in services)}."

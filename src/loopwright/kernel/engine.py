@@ -170,6 +170,7 @@ class Engine:
         current = record
         for action in actions:
             if isinstance(action, Forget):
+                self._store.announce(connection, current, None)
                 remove_record(connection, current)
                 self._tell_owner(connection, current, now)
                 return
@@ -239,6 +240,7 @@ class Engine:
         changed = update_status(connection, record, status, state=kind.state_of(status), now=now)
         if event:
             add_event(connection, record.uid, now, event)
+        self._store.announce(connection, record, changed)
         self._tell_owner(connection, record, now)
         return changed
 
@@ -274,6 +276,7 @@ class Engine:
         tags = {tag["Key"]: tag["Value"] for tag in action.spec.get("Tags", ())}
         set_tags(connection, child.arn, tags)
         add_event(connection, child.uid, now, f"Created for {record.kind} {record.name}")
+        self._store.announce(connection, None, child)
         self.wake()
 
     def _update_child(
@@ -289,9 +292,10 @@ class Engine:
         status = {key: value for key, value in status.items() if value is not None}
         if status == dict(child.status):
             return
-        update_status(connection, child, status, state=kind.state_of(status), now=now)
+        changed = update_status(connection, child, status, state=kind.state_of(status), now=now)
         if action.event:
             add_event(connection, child.uid, now, action.event)
+        self._store.announce(connection, child, changed)
         set_due(connection, child.uid, now)
         self.wake()
 

@@ -50,6 +50,9 @@ class Query:
     owner: str | None = None
 
 
+Announce = Callable[[sa.Connection, Record | None, Record | None], None]
+"""Hears of a record within the transaction that creates (None, record), changes (before, after) or
+deletes it (record, None). What it writes by the connection happens exactly when the change does."""
 NEVER: Final = Record("", "", "", "", "", {}, {}, 0.0, 0.0, revision=-1)
 
 
@@ -63,11 +66,21 @@ def new_uid() -> str:
     return secrets.token_hex(6)
 
 
-class Store:
-    """The kernel's state. Thread-safe; owns no connection between calls."""
+def _unheard(connection: sa.Connection, before: Record | None, after: Record | None) -> None:
+    """Where nobody listens."""
 
-    def __init__(self, database: Database) -> None:
+
+class Store:
+    """The kernel's state. Thread-safe; owns no connection between calls.
+
+    Args:
+        announce: See `Announce`; hears of what this class, `verbs` and the engine do. A room that
+            writes rows of its kinds itself speaks for itself.
+    """
+
+    def __init__(self, database: Database, announce: Announce = _unheard) -> None:
         self.database = database
+        self.announce = announce
 
     def create_tables(self) -> None:
         """Create what is missing; repeatable."""
@@ -198,6 +211,7 @@ class Store:
             set_tags(connection, record.arn, tags)
             add_event(connection, record.uid, record.created, event)
             more(connection)
+            self.announce(connection, None, record)
 
         try:
             self.database.write(work)
@@ -230,6 +244,7 @@ class Store:
             if event:
                 add_event(connection, record.uid, now, event)
             more(connection)
+            self.announce(connection, record, changed)
             return changed
 
         return self.database.write(work)
@@ -266,7 +281,9 @@ class Store:
                 raise Outdated(record.key)
             more(connection)
             revision = record.revision + 1
-            return replace(record, spec=spec, status=known, modified=now, revision=revision)
+            changed = replace(record, spec=spec, status=known, modified=now, revision=revision)
+            self.announce(connection, record, changed)
+            return changed
 
         return self.database.write(work)
 
@@ -277,6 +294,7 @@ class Store:
 
         def work(connection: sa.Connection) -> None:
             for record in records:
+                self.announce(connection, record, None)
                 remove_record(connection, record)
             more(connection)
 

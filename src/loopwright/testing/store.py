@@ -50,6 +50,25 @@ class StoreContract:
         assert store.tags(record.arn) == {"k": "a"}
         assert [event.what for event in store.events(record.uid)] == ["Created"]
 
+    def test_changes_are_announced_within_their_transaction(self, store: Store) -> None:
+        heard: list[tuple[Record | None, Record | None]] = []
+
+        def hear(_: sa.Connection, before: Record | None, after: Record | None) -> None:
+            heard.append((before, after))
+            if after is not None and after.status.get("State") == "Refused":
+                raise LookupError
+
+        told = Store(store.database, hear)
+        made = add(told, make("a"))
+        changed = told.change(made, {"State": "Old"}, state="Old", now=2.0, event="")
+        with pytest.raises(LookupError):
+            told.change(changed, {"State": "Refused"}, state="Refused", now=3.0, event="")
+        assert told.by_uid(made.uid) == changed
+        renewed = told.replace_spec(changed, {"Name": "b"}, 4.0)
+        told.delete(renewed)
+        assert heard.pop(2)[0] == changed
+        assert heard == [(None, made), (made, changed), (changed, renewed), (renewed, None)]
+
     def test_a_name_is_taken_once_in_a_region(self, store: Store) -> None:
         first = add(store, make("a"))
         with pytest.raises(Taken):

@@ -72,6 +72,10 @@ class Bus:
             event: `id` (what happened, the same when it is put again), `region`, `source`,
                 `detail-type`, `time` (seconds), `resources`, `detail`.
         """
+        return self._database.write(lambda connection: self.put_within(connection, event))
+
+    def put_within(self, connection: sa.Connection, event: Mapping[str, Any]) -> str:
+        """As `put`, in a transaction of the caller's: the event is put exactly when that holds."""
         region = event["region"]
         event_id = str(uuid.uuid5(SPACE, f"{region}/{event['source']}/{event['id']}"))
         moment = datetime.fromtimestamp(event["time"], UTC)
@@ -87,22 +91,25 @@ class Bus:
             "detail": event["detail"],
         }
         now = time.time()
-
-        def work(connection: sa.Connection) -> None:
-            for rule, target in _wanted(connection, region, told):
-                entry = f"{event_id}/{rule}/{target['Id']}"
-                known = sa.select(OUTBOX.c.id).where(OUTBOX.c.id == entry)
-                if connection.execute(known).first() is not None:
-                    continue
-                connection.execute(
-                    sa.insert(OUTBOX).values(
-                        id=entry, region=region, target=orjson.dumps(target).decode(),
-                        event=orjson.dumps(told).decode(), attempts=0, put=now, due=now, result="",
-                    )
-                )  # fmt: skip
-
-        self._database.write(work)
+        for rule, target in _wanted(connection, region, told):
+            entry = f"{event_id}/{rule}/{target['Id']}"
+            known = sa.select(OUTBOX.c.id).where(OUTBOX.c.id == entry)
+            if connection.execute(known).first() is not None:
+                continue
+            connection.execute(
+                sa.insert(OUTBOX).values(
+                    id=entry, region=region, target=orjson.dumps(target).decode(),
+                    event=orjson.dumps(told).decode(), attempts=0, put=now, due=now, result="",
+                )
+            )  # fmt: skip
         return event_id
+
+    def has_rules(self, connection: sa.Connection, region: str) -> bool:
+        """Whether any event of a region could be wanted."""
+        statement = sa.select(ENTRIES.c.name).where(
+            ENTRIES.c.kind == RULE, ENTRIES.c.region == region
+        )
+        return connection.execute(statement.limit(1)).first() is not None
 
     def due(self, now: float) -> Sequence[Any]:
         """Rows to deliver."""
