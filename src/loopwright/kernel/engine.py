@@ -34,6 +34,13 @@ from loopwright.kernel.actions import (
 from loopwright.kernel.clock import Clock
 from loopwright.kernel.kinds import DELETING, Kind, Kinds
 from loopwright.kernel.records import Observation, Record
+from loopwright.kernel.statements import (
+    CALL_NAMED,
+    CALLS_OF,
+    PENDING,
+    REVISION_OF,
+    UNITS_OF,
+)
 from loopwright.kernel.store import (
     Outdated,
     Store,
@@ -48,7 +55,7 @@ from loopwright.kernel.store import (
     set_tags,
     update_status,
 )
-from loopwright.kernel.tables import CALLS, DOCUMENTS, EVENTS, RECORDS, UNITS
+from loopwright.kernel.tables import CALLS, DOCUMENTS, EVENTS, UNITS
 from loopwright.kernel.units import decode_observation, insert_unit
 
 LOG = logging.getLogger(__name__)
@@ -133,17 +140,17 @@ class Engine:
 
     def _view(self, record: Record) -> View:
         with self._store.reading() as connection:
-            statement = sa.select(UNITS.c.id, UNITS.c.observation, UNITS.c.stop_grace_s)
+            of = {"of": record.uid}
             units = {
                 # What is to end is known before the supervisor has told the backend so.
                 row.id: replace(
                     decode_observation(row.observation), stopping=row.stop_grace_s is not None
                 )
-                for row in connection.execute(statement.where(UNITS.c.record == record.uid))
+                for row in connection.execute(UNITS_OF, of)
             }
             calls = {
                 row.key: orjson.loads(row.result) if row.state == "done" else None
-                for row in connection.execute(sa.select(CALLS).where(CALLS.c.record == record.uid))
+                for row in connection.execute(CALLS_OF, of)
             }
             known = self._children.get(record.uid, {})
             read = read_children(connection, record.uid, known)
@@ -182,9 +189,7 @@ class Engine:
             self._children.pop(record.uid, None)
         if finished and wakes:
             due = min(wakes)
-        row = connection.execute(
-            sa.select(RECORDS.c.revision).where(RECORDS.c.uid == record.uid)
-        ).first()
+        row = connection.execute(REVISION_OF, {"of": record.uid}).first()
         if row is None or row.revision != current.revision:
             raise Outdated(record.key)
         set_due(connection, record.uid, due)
@@ -304,8 +309,7 @@ class Engine:
     def run_calls(self, pool: ThreadPoolExecutor) -> None:
         """Hand pending calls to the pool; each result is kept in one transaction."""
         with self._store.reading() as connection:
-            statement = sa.select(CALLS).where(CALLS.c.state == "pending")
-            rows = list(connection.execute(statement))
+            rows = list(connection.execute(PENDING))
         for row in rows:
             with self._lock:
                 if row.key in self._running:
@@ -366,8 +370,7 @@ def _publish(
 
 
 def _insert_call(connection: sa.Connection, uid: str, call: Call) -> None:
-    known = sa.select(CALLS.c.key).where(CALLS.c.key == call.key)
-    if connection.execute(known).first() is None:
+    if connection.execute(CALL_NAMED, {"of": call.key}).first() is None:
         connection.execute(
             sa.insert(CALLS).values(
                 key=call.key,

@@ -16,6 +16,14 @@ from sqlalchemy.exc import IntegrityError
 
 from loopwright.database import Database
 from loopwright.kernel.records import Event, Record
+from loopwright.kernel.statements import (
+    ADD_EVENT,
+    CHILDREN_OF,
+    DUE,
+    RECORD_NAMED,
+    RECORD_OF,
+    SET_DUE,
+)
 from loopwright.kernel.tables import CALLS, DOCUMENTS, EVENTS, METADATA, RECORDS, TAGS, UNITS
 
 
@@ -155,14 +163,8 @@ class Store:
 
     def due(self, now: float, limit: int = 100) -> list[str]:
         """Uids of records whose planner should run, the longest waiting first."""
-        statement = (
-            sa.select(RECORDS.c.uid)
-            .where(RECORDS.c.due <= now)
-            .order_by(RECORDS.c.due, RECORDS.c.id)
-            .limit(limit)
-        )
         with self.database.read() as connection:
-            return list(connection.execute(statement).scalars())
+            return list(connection.execute(DUE, {"now": now, "most": limit}).scalars())
 
     def next_due(self) -> float | None:
         """When the next record falls due, or None."""
@@ -342,15 +344,13 @@ class Store:
 
 
 def read_record(connection: sa.Connection, region: str, kind: str, name: str) -> Record | None:
-    statement = sa.select(RECORDS).where(
-        RECORDS.c.region == region, RECORDS.c.kind == kind, RECORDS.c.name == name
-    )
-    row = connection.execute(statement).first()
+    named = {"region": region, "kind": kind, "name": name}
+    row = connection.execute(RECORD_NAMED, named).first()
     return _record(row) if row is not None else None
 
 
 def read_uid(connection: sa.Connection, uid: str) -> Record | None:
-    row = connection.execute(sa.select(RECORDS).where(RECORDS.c.uid == uid)).first()
+    row = connection.execute(RECORD_OF, {"of": uid}).first()
     return _record(row) if row is not None else None
 
 
@@ -363,11 +363,7 @@ def read_children(
         known: By uid, as read before; one whose revision did not change is taken from here.
     """
     known = known or {}
-    heads = connection.execute(
-        sa.select(RECORDS.c.uid, RECORDS.c.revision)
-        .where(RECORDS.c.owner == owner)
-        .order_by(RECORDS.c.id)
-    ).all()
+    heads = connection.execute(CHILDREN_OF, {"of": owner}).all()
     found = {
         uid: known[uid] for uid, revision in heads if known.get(uid, NEVER).revision == revision
     }
@@ -420,11 +416,11 @@ def update_status(
 
 
 def set_due(connection: sa.Connection, uid: str, at: float | None) -> None:
-    connection.execute(sa.update(RECORDS).where(RECORDS.c.uid == uid).values(due=at))
+    connection.execute(SET_DUE, {"of": uid, "at": at})
 
 
 def add_event(connection: sa.Connection, uid: str, at: float, what: str, detail: str = "") -> None:
-    connection.execute(sa.insert(EVENTS).values(record=uid, at=at, what=what, detail=detail))
+    connection.execute(ADD_EVENT, {"record": uid, "at": at, "what": what, "detail": detail})
 
 
 def set_tags(connection: sa.Connection, arn: str, tags: Mapping[str, str]) -> None:

@@ -6,7 +6,7 @@ starting is idempotent, so a crash between the two only repeats the request.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Final, Protocol
@@ -16,8 +16,9 @@ import sqlalchemy as sa
 
 from loopwright.kernel.clock import Clock
 from loopwright.kernel.records import Observation
+from loopwright.kernel.statements import UNNEEDED, units_in
 from loopwright.kernel.store import Store, encode, set_due
-from loopwright.kernel.tables import RECORDS, UNITS
+from loopwright.kernel.tables import UNITS
 
 SPOT_GRACE_S: Final = 120.0
 """A spot unit's notice before it is killed, as the service gives it."""
@@ -90,13 +91,12 @@ class Supervisor:
                 self._observe()
             self._discard()
 
-    def _rows(self, states: Iterable[str]) -> list[Any]:
-        statement = sa.select(UNITS).where(UNITS.c.state.in_(list(states))).order_by(UNITS.c.seq)
+    def _rows(self, *states: str) -> list[Any]:
         with self._store.reading() as connection:
-            return list(connection.execute(statement))
+            return list(connection.execute(units_in(*states)))
 
     def _observe(self) -> None:
-        for row in self._rows(("placed", "preparing", "running")):
+        for row in self._rows("placed", "preparing", "running"):
             program = orjson.loads(row.program)
             seen = self._backend.observe(row.id, program)
             known = decode_observation(row.observation)
@@ -138,12 +138,12 @@ class Supervisor:
 
         Spot units come after all others, and those that run give way to others that wait.
         """
-        queued = self._rows(("queued",))
+        queued = self._rows("queued")
         if not queued:
             return False
         total = self._backend.capacity()
         cpus, memory_bytes = total.cpus, total.memory_bytes
-        live = self._rows(("placed", "preparing", "running"))
+        live = self._rows("placed", "preparing", "running")
         for row in live:
             cpus -= row.cpus
             memory_bytes -= row.memory_bytes
@@ -224,7 +224,7 @@ class Supervisor:
         for row in self._unneeded():
             self._backend.discard(row.id)
             self._end(row)
-        for row in self._rows(("queued", "placed", "preparing", "running")):
+        for row in self._rows("queued", "placed", "preparing", "running"):
             if not row.record:
                 self._orphan(row)
 
@@ -245,16 +245,8 @@ class Supervisor:
 
         A server leaves nothing that its record could still want.
         """
-        statement = (
-            sa.select(UNITS)
-            .outerjoin(RECORDS, RECORDS.c.uid == UNITS.c.record)
-            .where(
-                UNITS.c.state.in_(("exited", "lost")),
-                sa.or_(RECORDS.c.due.is_(None), UNITS.c.program.contains('"serves":true')),
-            )
-        )
         with self._store.reading() as connection:
-            return list(connection.execute(statement))
+            return list(connection.execute(UNNEEDED))
 
     def _orphan(self, row: Any) -> None:
         """A unit whose record was deleted is stopped; it is discarded once it is over."""
