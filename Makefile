@@ -21,8 +21,6 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
 	BIN=$(BIN) bash scripts/test.sh
 
 lint: $(READY)

@@ -25,6 +25,14 @@ from loopwright.wire.errors import ApiError
 PAGE_MAX: Final = 500
 POINTS_MAX: Final = 1440
 TOLD: Final = ("count", "sum", "minimum", "maximum")
+# Built once: building a statement costs more than running it.
+METRIC_OF: Final = sa.select(METRICS.c.id).where(
+    *(
+        METRICS.c[name] == sa.bindparam(name)
+        for name in ("region", "namespace", "name", "dimensions", "unit")
+    )
+)
+ADD_POINTS: Final = sa.insert(POINTS)
 Dimensions = Sequence[dict[str, str]]
 
 
@@ -59,8 +67,7 @@ class Metrics:
                     item.get("Dimensions", ()), item.get("Unit", "None"),
                 )  # fmt: skip
                 at = _seconds(item.get("Timestamp")) or now
-                for point in _given(item):
-                    connection.execute(sa.insert(POINTS).values(metric=metric, at=at, **point))
+                _add(connection, [{"metric": metric, "at": at, **point} for point in _given(item)])
 
         self._database.write(work)
         return {}
@@ -207,12 +214,17 @@ class Metrics:
             connection.execute(sa.delete(READ_LINES).where(READ_LINES.c.unit == unit_id))
             taken = start + len(points)
             connection.execute(sa.insert(READ_LINES).values(unit=unit_id, lines=taken))
+            ids: dict[str, int] = {}
+            found = []
             for name, value, at in points:
                 if value is None:
                     continue  # CloudWatch has no place for NaN.
-                metric = _metric_id(connection, region, namespace, name, dimensions, _unit_of(name))
+                if name not in ids:
+                    unit = _unit_of(name)
+                    ids[name] = _metric_id(connection, region, namespace, name, dimensions, unit)
                 point = {"count": 1.0, "sum": value, "minimum": value, "maximum": value}
-                connection.execute(sa.insert(POINTS).values(metric=metric, at=at, **point))
+                found.append({"metric": ids[name], "at": at, **point})
+            _add(connection, found)
 
         self._database.write(work)
 
@@ -265,8 +277,10 @@ class Metrics:
                 return
             connection.execute(sa.delete(READ_LINES).where(READ_LINES.c.unit == file))
             connection.execute(sa.insert(READ_LINES).values(unit=file, lines=len(lines)))
+            points = _Tallied(connection, platform)
             for line in lines[start:]:
-                _take_tally(connection, orjson.loads(line), platform)
+                points.take(*orjson.loads(line))
+            _add(connection, points.found)
 
         self._database.write(work)
 
@@ -275,22 +289,51 @@ def _forget_lines(connection: sa.Connection, file: str) -> None:
     connection.execute(sa.delete(READ_LINES).where(READ_LINES.c.unit == file))
 
 
-def _take_tally(
-    connection: sa.Connection, told: list[Any], platform: Callable[[float], float]
-) -> None:
-    """One line: points under both sets of dimensions that the service has."""
-    region, endpoint, config, variant, _, real, points = told
-    at = platform(real)
-    pair = [
-        {"Name": "EndpointName", "Value": endpoint},
-        {"Name": "VariantName", "Value": variant},
-    ]
-    for dimensions in (pair, [*pair, {"Name": "EndpointConfigName", "Value": config}]):
+class _Tallied:
+    """The points of lines of tallies, under both sets of dimensions that the service has."""
+
+    def __init__(self, connection: sa.Connection, platform: Callable[[float], float]) -> None:
+        self._connection = connection
+        self._platform = platform
+        self._ids: dict[tuple[str, ...], tuple[int, int]] = {}
+        self.found: list[dict[str, Any]] = []
+
+    def take(
+        self, region: str, endpoint: str, config: str, variant: str, _: int, real: float,
+        points: dict[str, list[Any]],
+    ) -> None:  # fmt: skip
+        """One line."""
+        at = self._platform(real)
         for name, (*values, packed) in _with_spread(points):
-            unit = "Microseconds" if name.endswith("Latency") else "None"
-            metric = _metric_id(connection, region, "AWS/SageMaker", name, dimensions, unit)
-            point = dict(zip(TOLD, values, strict=True)) | {"spread": packed}
-            connection.execute(sa.insert(POINTS).values(metric=metric, at=at, **point))
+            point = dict(zip(TOLD, values, strict=True)) | {"at": at, "spread": packed}
+            for metric in self._metrics(region, endpoint, config, variant, name):
+                self.found.append({"metric": metric, **point})
+
+    def _metrics(
+        self, region: str, endpoint: str, config: str, variant: str, name: str
+    ) -> tuple[int, int]:
+        key = (region, endpoint, config, variant, name)
+        known = self._ids.get(key)
+        if known is not None:
+            return known
+        unit = "Microseconds" if name.endswith("Latency") else "None"
+        pair = [
+            {"Name": "EndpointName", "Value": endpoint},
+            {"Name": "VariantName", "Value": variant},
+        ]
+        whole = [*pair, {"Name": "EndpointConfigName", "Value": config}]
+        one, other = (
+            _metric_id(self._connection, region, "AWS/SageMaker", name, dimensions, unit)
+            for dimensions in (pair, whole)
+        )
+        self._ids[key] = one, other
+        return one, other
+
+
+def _add(connection: sa.Connection, points: list[dict[str, Any]]) -> None:
+    """Add points, all of which have the same members."""
+    if points:
+        connection.execute(ADD_POINTS, points)
 
 
 def _with_spread(points: dict[str, list[Any]]) -> Iterable[tuple[str, list[Any]]]:
@@ -344,8 +387,7 @@ def _metric_id(
         "dimensions": _canonical(dimensions),
         "unit": unit,
     }
-    statement = sa.select(METRICS.c.id).where(*(METRICS.c[k] == v for k, v in key.items()))
-    known = connection.execute(statement).scalar()
+    known = connection.execute(METRIC_OF, key).scalar()
     if known is not None:
         return int(known)
     added = sa.insert(METRICS).values(**key).returning(METRICS.c.id)
