@@ -107,7 +107,10 @@ def test_the_old_fleet_stays_until_the_last_wait_is_over(world: World) -> None:
     assert pending["EndpointConfigName"] == "new"
     (variant,) = pending["ProductionVariants"]
     assert variant["CurrentInstanceCount"] == 2
-    assert variant["VariantStatus"][0]["Status"] == "Baking"
+    assert variant["VariantStatus"][0]["Status"] == "ActivatingTraffic"
+    world.simulated.step()
+    pending = world.status["PendingDeploymentSummary"]
+    assert pending["ProductionVariants"][0]["VariantStatus"][0]["Status"] == "Baking"
     world.run_until(world.settled)
     assert world.simulated.clock.now() - moved >= 30 + 45
 

@@ -29,6 +29,8 @@ NAMED = {
     "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
 }
 
+GOING_ON = {"Pending", "InProgress"}
+
 
 class Scaled(World):
     """An endpoint with a scalable target from 1 to 6 instances."""
@@ -89,7 +91,11 @@ class Scaled(World):
             assert breach(self.simulated.store, alarm, action, value, now) == ""
 
     def scaled_to(self, count: int) -> None:
-        self.run_until(lambda: self.count() == count and self.settled())
+        def over() -> bool:
+            states = {item["StatusCode"] for item in self.activities()}
+            return self.count() == count and self.settled() and not states & GOING_ON
+
+        self.run_until(over)
 
     def count(self) -> int:
         return int(self.status["Fleet"]["variants"][0]["count"])

@@ -25,6 +25,7 @@ from loopwright.keys import KeyFile
 from loopwright.router.client import Client, Door
 from loopwright.router.invoke import Invoker
 from loopwright.router.journal import Journal
+from loopwright.router.publishing import Reader
 from loopwright.router.routes import Routes
 from loopwright.router.tallies import Tallies
 from loopwright.router.upstream import Pool
@@ -45,6 +46,7 @@ class Gateway:
     def __init__(self, home: Path, account: str, number: int = 0, workers: int = 1) -> None:
         self.home = home
         self._number = number
+        self._reader = Reader(home)
         self.loop = asyncio.get_running_loop()
         self.control = "run/control.sock"
         self._keys = KeyFile(home / "keys.json")
@@ -89,9 +91,11 @@ class Gateway:
         deadline = time.monotonic() + DRAIN_S
         while any(not client.idle for client in self.door.clients) and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
+            self.refresh()
         self._journal.flush()
         self._flush(last=True)
         (self.home / "run" / name).unlink(missing_ok=True)
+        self._reader.close()
 
     def _flush(self, last: bool = False) -> None:
         """Write down what was counted; a full disk must not end the gateway."""
@@ -112,6 +116,7 @@ class Gateway:
                         for instance in variant.instances
                     }
                 )
+            self._reader.tell(self.routes.versions)
             self.invoker.keys = self._keys.read()
         except (OSError, ValueError) as error:
             self.report(error)
