@@ -16,7 +16,7 @@ import orjson
 import sqlalchemy as sa
 
 from loopwright.aws.metric_data import get_metric_data
-from loopwright.aws.statistics import Total, Unknown, Watched, read_statistic
+from loopwright.aws.statistics import Total, Unknown, Watched, read_statistic, whole_periods
 from loopwright.aws.tables import METRICS, POINTS, READ_LINES
 from loopwright.database import Database
 from loopwright.kernel.verbs import Context, Operation
@@ -79,13 +79,14 @@ class Metrics:
         assert start is not None and end is not None
         if start >= end:
             raise ApiError("InvalidParameterValue", "StartTime must be before EndTime.")
+        window = whole_periods((start, end), params["Period"], context.clock.now())
         metric = Watched(
             params["Namespace"], params["MetricName"], tuple(params.get("Dimensions", ())),
             "", params.get("Unit"),
         )  # fmt: skip
         found = []
         for at, unit, total in self._totals(
-            context.region, metric, params["Period"], (start, end), spread=bool(extended)
+            context.region, metric, params["Period"], window, spread=bool(extended)
         ):
             values = {item.name: total.value(item) for item in wanted}
             told = {name: value for name, value in values.items() if value is not None}
@@ -158,9 +159,8 @@ class Metrics:
                 METRICS.c.namespace == metric.namespace,
                 METRICS.c.name == metric.name,
                 METRICS.c.dimensions == _canonical(metric.dimensions),
-                # Points are kept by the second; a job's own end must not cut off its last one.
-                POINTS.c.at >= math.floor(window[0]),
-                POINTS.c.at < math.floor(window[1]) + 1,
+                POINTS.c.at >= window[0],
+                POINTS.c.at < window[1],
             )
             .order_by(POINTS.c.at)
         )
