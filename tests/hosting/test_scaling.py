@@ -466,6 +466,15 @@ BAD: dict[str, tuple[str, dict[str, Any], str]] = {
         {"NextToken": "\N{SUPERSCRIPT TWO}"},
         "give what the page before answered",
     ),
+    "a time in the past": (
+        "PutScheduledAction",
+        {
+            "ScheduledActionName": "x",
+            "Schedule": "at(2001-02-03T04:05:06)",
+            "ScalableTargetAction": {"MinCapacity": 1},
+        },
+        "never happens",
+    ),
     "a zone": (
         "PutScheduledAction",
         {
