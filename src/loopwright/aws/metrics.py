@@ -19,7 +19,7 @@ from loopwright.aws.metric_data import get_metric_data
 from loopwright.aws.statistics import Total, Unknown, Watched, read_statistic, whole_periods
 from loopwright.aws.tables import METRICS, POINTS, READ_LINES
 from loopwright.database import Database
-from loopwright.kernel.verbs import Context, Operation
+from loopwright.kernel.verbs import Context, Operation, offset_of
 from loopwright.wire.errors import ApiError
 
 PAGE_MAX: Final = 500
@@ -123,7 +123,7 @@ class Metrics:
                         "Dimensions": dimensions,
                     }
                 )
-        start = int(params.get("NextToken") or 0)
+        start = offset_of(params.get("NextToken"), "InvalidParameterValue")
         end = start + PAGE_MAX
         return {"Metrics": found[start:end], "NextToken": str(end) if end < len(found) else None}
 

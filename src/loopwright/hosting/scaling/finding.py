@@ -7,7 +7,7 @@ from typing import Any, Final
 from loopwright.kernel.kinds import DELETING
 from loopwright.kernel.records import Record
 from loopwright.kernel.store import Outdated, Query
-from loopwright.kernel.verbs import Context
+from loopwright.kernel.verbs import Context, offset_of
 from loopwright.wire.errors import ApiError
 
 DIMENSION: Final = "sagemaker:variant:DesiredInstanceCount"
@@ -116,13 +116,7 @@ def page_of(
 ) -> dict[str, Any]:
     """A page of what a Describe found."""
     listed = list(items)
-    token = params.get("NextToken") or "0"
-    if not token.isdecimal():
-        raise ApiError(
-            "InvalidNextTokenException",
-            f"NextToken is {token!r}; give what the page before answered.",
-        )
-    start = int(token)
+    start = offset_of(params.get("NextToken"), "InvalidNextTokenException")
     end = start + min(params.get("MaxResults") or PAGE_MAX, PAGE_MAX)
     return {member: listed[start:end], "NextToken": str(end) if end < len(listed) else None}
 
