@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from loopwright import cli
+from loopwright.api import _failure
 from loopwright.database import Database
 
 TEXTS = sa.Table("texts", sa.MetaData(), sa.Column("text", sa.Text, primary_key=True))
@@ -52,3 +54,24 @@ def test_readers_that_need_a_second_connection_do_not_wait_for_each_other(
     for thread in threads:
         thread.join()
     assert len(done) == 20
+
+
+def test_a_database_that_is_away_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Nobody listens on this port.
+    url = "postgresql+psycopg://test@127.0.0.1:1/none"
+    with pytest.raises(sa.exc.OperationalError) as caught, Database(url).read():
+        pass
+    told = _failure(caught.value, "id")
+    assert (told.code, told.status) == ("ServiceUnavailable", 503)
+    with pytest.raises(SystemExit, match="1"):
+        cli.main(["serve", "--home", str(tmp_path / "home"), "--database", url])
+    said = capsys.readouterr().err
+    assert "--database does not answer" in said and "Traceback" not in said
+
+
+def test_a_broken_table_is_no_database_that_is_away(database: Database) -> None:
+    with pytest.raises(sa.exc.DBAPIError) as caught, database.read() as connection:
+        connection.execute(sa.text("SELECT * FROM nowhere"))
+    assert _failure(caught.value, "id").code == "InternalFailure"
