@@ -21,7 +21,7 @@ from loopwright.aws import repositories
 from loopwright.aws import tables as aws_tables
 from loopwright.aws.alarm_records import ALARM_KIND
 from loopwright.aws.alarm_rounds import SETTLE_S, AlarmRounds
-from loopwright.aws.alarm_rules import checked
+from loopwright.aws.alarm_rules import check_alarm
 from loopwright.aws.alarms import alarm_operations
 from loopwright.aws.events import tables as events_tables
 from loopwright.aws.events.bus import Bus
@@ -157,7 +157,7 @@ def all_operations(
         "logs": logs_operations(home),
         "events": projected(service("events"), events_operations(Bus(database, kinds.account))),
         "lambda": projected(service("lambda"), Functions(objects, Logs(home)).operations()),
-        "application-autoscaling": scaling_operations(checked),
+        "application-autoscaling": scaling_operations(check_alarm),
         "cloudwatch": {**cloudwatch_operations(database), **alarm_operations(database)},
     }
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from loopwright.aws.alarm_records import ALARM_KIND
 from loopwright.aws.alarm_rounds import AlarmRounds
-from loopwright.aws.alarm_rules import checked
+from loopwright.aws.alarm_rules import check_alarm
 from loopwright.aws.alarms import alarm_operations
 from loopwright.aws.metrics import Metrics
 from loopwright.aws.tables import ALARM_HISTORY, METADATA
@@ -58,7 +58,7 @@ class Watched(Scaled):
             collected=lambda arguments: None,
             more_operations={
                 **hosting_operations(),
-                **scaling_operations(checked),
+                **scaling_operations(check_alarm),
                 **{
                     name: operation
                     for name, operation in alarm_operations(None).items()  # type: ignore[arg-type]
@@ -212,6 +212,24 @@ def test_metric_math_that_nothing_can_be_tracked_by(
     with pytest.raises(ApiError, match=words) as caught:
         _tracks(watched, metrics, **more)
     assert caught.value.code == "ValidationException"
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"Unit": "Fortnights"}, "enum value set"),
+        ({"Dimensions": [{"Name": "", "Value": "x"}]}, "length greater than or equal to 1"),
+        ({"MetricName": "a" * 300}, "length less than or equal to 255"),
+    ],
+)
+def test_a_metric_that_no_alarm_could_watch_is_refused(
+    folder: Path, more: dict[str, Any], words: str
+) -> None:
+    watched = Watched(folder)
+    watched.start()
+    metric = {"Namespace": "Own", "MetricName": "depth", "Statistic": "Average", **more}
+    with pytest.raises(ApiError, match=words):
+        watched.policy(PredefinedMetricSpecification=None, CustomizedMetricSpecification=metric)
 
 
 def test_suspended_scaling_tells_and_does_nothing(folder: Path) -> None:
