@@ -274,3 +274,30 @@ def test_a_request_s_times_are_rounded_as_documented(
         },
     )["MetricDataResults"][0]  # fmt: skip
     assert found["Timestamps"] == [hour + 20, hour + 30]
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"Value": 1e308},
+        {"Values": [-3e108]},
+        {"Values": [1.0], "Counts": [-1.0]},
+        {"Values": [1.0], "Counts": [1e308]},
+        {"StatisticValues": {"SampleCount": 2.0, "Sum": 1e109, "Minimum": 0.0, "Maximum": 1.0}},
+        {"StatisticValues": {"SampleCount": -2.0, "Sum": 1.0, "Minimum": 0.0, "Maximum": 1.0}},
+    ],
+)
+def test_values_that_the_service_refuses(database: Database, item: dict[str, Any]) -> None:
+    put = cloudwatch_operations(database)["PutMetricData"]
+    with pytest.raises(ApiError, match="must be from") as caught:
+        put(CONTEXT, {"Namespace": "N", "MetricData": [{"MetricName": "m", **item}]})
+    assert caught.value.code == "InvalidParameterValue"
+
+
+def test_sums_beyond_all_numbers_are_no_datapoints(database: Database) -> None:
+    metrics = Metrics(database)
+    printed = [("loss", 1e308, 10.0), ("loss", 1e308, 20.0), ("loss", 5.0, 70.0)]
+    metrics.take_unit_points("unit", "N", "r", (), lambda start: printed[start:])
+    for statistic in ("Sum", "Average", "IQM"):
+        watched = Watched("N", "loss", (), statistic, None)
+        assert metrics.series("r", watched, 60, (0.0, 120.0)) == [(60.0, 5.0)]

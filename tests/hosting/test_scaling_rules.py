@@ -39,6 +39,13 @@ def test_target_tracking(current: int, value: float, low: bool, wanted: int | No
     assert tracked(TRACK, current, value, low) == wanted
 
 
+@pytest.mark.parametrize("value", [1e308, float("inf")])
+def test_what_is_beyond_all_numbers_asks_for_all(value: float) -> None:
+    wanted = tracked({"TargetValue": 1e-100}, 2, value, low=False)
+    assert wanted is not None and wanted >= 2**31 - 1
+    assert tracked({"TargetValue": 1e-100}, 2, -value, low=True) == 1
+
+
 def test_target_tracking_may_not_scale_in() -> None:
     assert tracked({**TRACK, "DisableScaleIn": True}, 4, 10.0, True) is None
 

@@ -24,6 +24,8 @@ from loopwright.wire.errors import ApiError
 
 PAGE_MAX: Final = 500
 POINTS_MAX: Final = 1440
+VALUE_MAX: Final = 2.0**360
+COUNT_MAX: Final = 2.0**53
 TOLD: Final = ("count", "sum", "minimum", "maximum")
 Dimensions = Sequence[dict[str, str]]
 
@@ -59,7 +61,7 @@ class Metrics:
                     item.get("Dimensions", ()), item.get("Unit", "None"),
                 )  # fmt: skip
                 at = _seconds(item.get("Timestamp")) or now
-                for point in _given(item):
+                for point in map(_checked, _given(item)):
                     connection.execute(sa.insert(POINTS).values(metric=metric, at=at, **point))
 
         self._database.write(work)
@@ -327,6 +329,23 @@ def _given(item: dict[str, Any]) -> Iterable[dict[str, float]]:
         yield {"count": 1.0, "sum": value, "minimum": value, "maximum": value}
     else:
         raise ApiError("MissingParameter", f"{item['MetricName']} has no value.")
+
+
+def _checked(point: dict[str, float]) -> dict[str, float]:
+    """Refuse what the API refuses of values; then no sum of them overflows."""
+    for name in ("minimum", "maximum", "sum"):
+        most = VALUE_MAX * max(1.0, point["count"]) if name == "sum" else VALUE_MAX
+        if not -most <= point[name] <= most:
+            raise ApiError(
+                "InvalidParameterValue",
+                f"A value is {point[name]}; values must be from -2^360 to 2^360.",
+            )
+    if not 0 <= point["count"] <= COUNT_MAX:
+        raise ApiError(
+            "InvalidParameterValue",
+            f"A count is {point['count']}; counts must be from 0 to 2^53.",
+        )
+    return point
 
 
 def _metric_id(

@@ -182,10 +182,13 @@ class Total:
         sets with several values), or where a value is negative, as CloudWatch documents.
         """
         if not statistic.needs_spread:
-            return self._simple(statistic.kind)
-        if not self._whole or self.minimum < 0 or self.count <= 0:
+            found = self._simple(statistic.kind)
+        elif not self._whole or self.minimum < 0 or self.count <= 0:
             return None
-        return self._sorted.value(statistic)
+        else:
+            found = self._sorted.value(statistic)
+        # What scripts print may be so large that its sum is no number any more.
+        return found if found is not None and math.isfinite(found) else None
 
     def _simple(self, name: str) -> float | None:
         if name == "Average":
