@@ -370,6 +370,27 @@ def test_limits_of_the_service(scaled: Scaled) -> None:
     assert rest["NextToken"] is None
 
 
+def test_pages_miss_nothing_that_stays(scaled: Scaled) -> None:
+    for number in range(9):
+        scaled.policy(f"p{number}")
+    scaled.wait(10)
+    seen: list[str] = []
+    token: dict[str, str] = {}
+    while True:
+        page = scaled.call(
+            "DescribeScalingPolicies", ServiceNamespace="sagemaker", MaxResults=1, **token
+        )
+        seen += [item["PolicyName"] for item in page["ScalingPolicies"]]
+        if page["NextToken"] is None:
+            break
+        token = {"NextToken": page["NextToken"]}
+        if len(seen) == 3:
+            # One that was shown already, and the last that was.
+            for name in ("p0", "p2"):
+                scaled.call("DeleteScalingPolicy", **NAMED, PolicyName=name)
+    assert seen == [f"p{number}" for number in range(9)]
+
+
 BAD: dict[str, tuple[str, dict[str, Any], str]] = {
     "another service": ("RegisterScalableTarget", {"ServiceNamespace": "ecs"}, "sagemaker only"),
     "another thing": (

@@ -206,6 +206,8 @@ def test_schedules(schedule: str, zone: Any, after: str, wanted: str | None) -> 
         ({"Schedule": "at(1970-01-01T00:20:00)"}, 1203, None),
         ({"Schedule": "at(1970-01-01T00:10:00)"}, None, None),
         ({"Schedule": "cron(* * * * ? *)", "StartTime": 1140}, None, 1140),
+        # The calendar ends with the year 9999.
+        ({"Schedule": "cron(0 0 * * ? *)", "StartTime": 253402300799.0}, None, None),
         # What was done under an earlier schedule of the name does not bring back the past.
         ({"Schedule": "cron(0/10 * * * ? *)"}, 100, 1200),
     ],

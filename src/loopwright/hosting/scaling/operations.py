@@ -1,5 +1,6 @@
 """Application Auto Scaling's operations, of variants' instance counts."""
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
@@ -147,6 +148,7 @@ def _describe_targets(context: Context, params: dict[str, Any]) -> dict[str, Any
             }
             for record in targets_of(context, params)
         ),
+        lambda item: [item["ResourceId"]],
     )
 
 
@@ -180,8 +182,18 @@ def _describe_activities(context: Context, params: dict[str, Any]) -> dict[str, 
         for item in record.status.get("Activities", ())
         if all_of_them or not item.get("NotScaledReasons")
     ]
-    found.sort(key=lambda item: -float(item["StartTime"]))
-    return page_of(params, "ScalingActivities", found)
+    places: dict[str, int] = {}
+    noted: Counter[tuple[str, float]] = Counter()
+    for item in found:
+        moment = item["ResourceId"], float(item["StartTime"])
+        places[item["ActivityId"]] = noted[moment]
+        noted[moment] += 1
+    return page_of(
+        params,
+        "ScalingActivities",
+        found,
+        lambda item: [-float(item["StartTime"]), places[item["ActivityId"]], item["ActivityId"]],
+    )
 
 
 def _by_arn(context: Context, params: Mapping[str, Any]) -> Record:

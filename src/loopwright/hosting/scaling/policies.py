@@ -205,6 +205,7 @@ def describe_policies(context: Context, params: dict[str, Any]) -> dict[str, Any
             for policy in record.spec.get("Policies", {}).values()
             if not wanted or policy["PolicyName"] in wanted
         ),
+        lambda item: [item["ResourceId"], item["PolicyName"]],
     )
 
 

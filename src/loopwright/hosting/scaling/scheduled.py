@@ -96,6 +96,7 @@ def describe_actions(context: Context, params: dict[str, Any]) -> dict[str, Any]
             for action in record.spec.get("ScheduledActions", {}).values()
             if not wanted or action["ScheduledActionName"] in wanted
         ),
+        lambda item: [item["ResourceId"], item["ScheduledActionName"]],
     )
 
 
