@@ -27,6 +27,7 @@ from uuid import uuid4
 import orjson
 from botocore.model import OperationModel, ServiceModel
 
+from loopwright.database import is_away
 from loopwright.kernel.verbs import Context, Operation
 from loopwright.keys import KeyFile
 from loopwright.objects.face import S3Face
@@ -257,6 +258,9 @@ def _failure(error: Exception, request_id: str) -> ApiError:
             "The disk of Loopwright's home is full, so nothing can be stored; make room there, and "
             "send the request again."
         )
+        return ApiError("ServiceUnavailable", text, 503)
+    if is_away(error):
+        text = "Loopwright's database does not answer; send the request again once it does."
         return ApiError("ServiceUnavailable", text, 503)
     text = f"An internal error occurred; the server's log has request {request_id}."
     return ApiError("InternalFailure", text, 500)

@@ -22,6 +22,7 @@ from loopwright.aws import tables as aws_tables
 from loopwright.aws.alarm_events import for_function
 from loopwright.aws.alarm_records import ALARM_KIND, is_scaling
 from loopwright.aws.alarm_rounds import SETTLE_S, AlarmRounds
+from loopwright.aws.alarm_rules import check_alarm
 from loopwright.aws.alarms import alarm_operations
 from loopwright.aws.events import tables as events_tables
 from loopwright.aws.events.bus import Bus
@@ -83,7 +84,7 @@ from loopwright.review import tables as review_tables
 from loopwright.review.kinds import review_kinds
 from loopwright.review.own import arm_function
 from loopwright.review.taking import take_reviews
-from loopwright.router.routes import route_file
+from loopwright.router.publishing import PREFIX, Publisher
 from loopwright.training.kinds import training_kinds
 from loopwright.training.operations import own_training_operations
 from loopwright.training.spot import Schedule
@@ -158,7 +159,7 @@ def all_operations(
         "logs": logs_operations(home),
         "events": projected(service("events"), events_operations(Bus(database, kinds.account))),
         "lambda": projected(service("lambda"), Functions(objects, Logs(home)).operations()),
-        "application-autoscaling": scaling_operations(),
+        "application-autoscaling": scaling_operations(check_alarm),
         "cloudwatch": {**cloudwatch_operations(database), **alarm_operations(database)},
     }
 
@@ -191,6 +192,7 @@ class ControlPlane:
             all_kinds(Machine(total.cpus, total.memory_bytes), _spot(settings)),
             account=settings.account,
         )
+        self._routes = Publisher(home)
         self.engine = Engine(
             self.store,
             self.kinds,
@@ -205,6 +207,7 @@ class ControlPlane:
                 "events.put": self.bus.put,
                 "review.arm": arm_function(self.context),
             },
+            self._routes.taken,
         )
         self.supervisor = Supervisor(self.store, self.backend, self.clock, self.engine.wake)
         self._metrics = Metrics(self.database)
@@ -226,7 +229,6 @@ class ControlPlane:
         self._retention = Retention(self.database, self._stopping.is_set)
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="call")
         self._threads: list[threading.Thread] = []
-        self._published: dict[str, int] | None = None
         self._create_tables()
         own: dict[str, Callable[[], dict[str, Any]]] = {}
         if settings.allow_reset:
@@ -423,7 +425,7 @@ class ControlPlane:
     def _pace(self) -> float:
         """How long to wait for news: the ends of units bring none."""
         due = self.store.next_due()
-        if due is not None and due <= self.clock.now():
+        if self._routes.waits or (due is not None and due <= self.clock.now()):
             return BUSY_S
         with self.store.reading() as connection:
             rows = connection.execute(
@@ -440,23 +442,10 @@ class ControlPlane:
         return LIVE_S if settled else BUSY_S
 
     def _publish(self) -> None:
-        """Bring the route files in line with the published documents."""
-        folder = self.settings.home / "routes"
-        documents = self.store.documents("route/")
-        wanted = {
-            route_file(folder, key.removeprefix("route/")).name: (generation, document)
-            for key, (generation, document) in documents.items()
-        }
-        if self._published is None:
-            self._published = {path.name: -1 for path in folder.glob("*.json")}
-        for name, (generation, document) in wanted.items():
-            if self._published.get(name) != generation:
-                content = orjson.dumps({**document, "generation": generation})
-                write_durably(folder / name, content)
-                self._published[name] = generation
-        for name in set(self._published) - set(wanted):
-            (folder / name).unlink(missing_ok=True)
-            del self._published[name]
+        """Bring the routes in line, and have the records planned of which all gateways go by."""
+        for uid in self._routes.publish(self.store.documents(PREFIX)):
+            self.store.wake(uid, self.clock.now())
+            self.engine.wake()
 
     def _take_metrics(self) -> None:
         """Take what jobs printed as metrics, and what they used, into CloudWatch."""

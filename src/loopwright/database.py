@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 T = TypeVar("T")
 
@@ -34,15 +34,17 @@ class Database:
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
         self._lock = threading.Lock()
-        arguments: dict[str, Any] = {"pool_pre_ping": not self.is_sqlite}
+        # Without a limit: a reader who needs a second connection must not wait for readers who do.
+        arguments: dict[str, Any] = {"pool_size": 16, "max_overflow": -1}
+        arguments["pool_pre_ping"] = not self.is_sqlite
         if self.is_sqlite:
             Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
             arguments["connect_args"] = {"timeout": BUSY_TIMEOUT_MS / 1000}
-            arguments["pool_size"] = 16
-            arguments["max_overflow"] = -1
         self.engine = sa.create_engine(url, **arguments)
         if self.is_sqlite:
             _prepare_sqlite(self.engine, synchronous)
+        else:
+            sa.event.listen(self.engine, "before_cursor_execute", _without_nul, retval=True)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -88,6 +90,29 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether an error means that the database's server does not answer for the moment."""
+    return isinstance(error, OperationalError) and "sqlite3" not in type(error.orig).__module__
+
+
+def _without_nul(
+    _connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool
+) -> tuple[str, Any]:
+    """PostgreSQL keeps no U+0000 in texts: what programs print has it as U+FFFD there, so that a
+    container's last words, or a request's id, cannot stop the transactions of everybody."""
+    return statement, _kept(parameters)
+
+
+def _kept(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if "\0" in value else value
+    if isinstance(value, dict):
+        return {key: _kept(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_kept(item) for item in value)
+    return value
 
 
 def _prepare_sqlite(engine: sa.Engine, synchronous: str) -> None:

@@ -117,11 +117,10 @@ class Gateways:
         path = state_file(self._run, number)
         path.unlink(missing_ok=True)
         words = [str(home), self._settings.host, str(self.port), self._settings.account]
-        workers = [str(number), str(self._settings.gateway_workers)]
         with (home / "gateway.log").open("ab") as log:
             position = log.tell()
             child = self._children[number] = subprocess.Popen(
-                [sys.executable, "-m", MODULE, *words, *workers],
+                [sys.executable, "-m", MODULE, *words, str(number)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,

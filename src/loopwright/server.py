@@ -17,6 +17,7 @@ import uvicorn
 from loopwright.compute.daemon import is_process as is_process
 from loopwright.config import Settings
 from loopwright.control import ControlPlane, write_state
+from loopwright.database import is_away
 from loopwright.gateways import Gateways
 from loopwright.gateways import StartError as StartError
 
@@ -42,14 +43,14 @@ def serve(settings: Settings, announce: Callable[[str, Settings], None]) -> None
         announce: Called with the URL once everything answers.
 
     Raises:
-        StartError: another process serves the home, or the port is taken.
+        StartError: another process serves the home, the port is taken, or the database is away.
     """
     home = settings.home
     home.mkdir(parents=True, exist_ok=True)
     home.chmod(0o700)
     (home / "run").mkdir(exist_ok=True)
     lock = _lock(home)
-    plane = ControlPlane(settings)
+    plane = _plane(settings)
     listener = _listen(home)
     config = uvicorn.Config(
         plane.app, log_config=None, access_log=False, lifespan="off", http="httptools",
@@ -81,6 +82,18 @@ def serve(settings: Settings, announce: Callable[[str, Settings], None]) -> None
         (home / "run" / "control.json").unlink(missing_ok=True)
         plane.close()
         os.close(lock)
+
+
+def _plane(settings: Settings) -> ControlPlane:
+    try:
+        return ControlPlane(settings)
+    except Exception as error:
+        if not is_away(error):
+            raise
+        last = str(error).splitlines()[0]
+        raise StartError(
+            f"The database of --database does not answer: {last}. Start it, or correct the URL."
+        ) from None
 
 
 def _lock(home: Path) -> int:

@@ -1,5 +1,6 @@
 """Points with their distribution on both databases, GetMetricData's pages, and homes of before."""
 
+import math
 import random
 from pathlib import Path
 from types import SimpleNamespace
@@ -227,3 +228,76 @@ def test_get_metric_data_refuses(counted: Database, more: dict[str, Any], code: 
 def test_labels_with_values(counted: Database, label: str, wanted: str) -> None:
     (found,) = ask(counted, MetricDataQueries=[{**QUERIES[2], "Label": label}])["MetricDataResults"]
     assert found["Label"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("days", "step"), [(1, 60.0), (14.9, 60.0), (15.1, 300.0), (62.9, 300.0), (63.1, 3600.0)]
+)
+def test_a_request_s_times_are_rounded_as_documented(
+    database: Database, days: float, step: float
+) -> None:
+    now = 1_700_000_000.0
+    context: Any = SimpleNamespace(**{**vars(CONTEXT), "clock": SimpleNamespace(now=lambda: now)})
+    operations = cloudwatch_operations(database)
+    hour = math.floor((now - days * 86_400) / 3600) * 3600.0
+    # A point each ten seconds of an hour and a minute.
+    given = [{"MetricName": "m", "Value": 1.0, "Timestamp": hour + 10 * n} for n in range(366)]
+    operations["PutMetricData"](context, {"Namespace": "N", "MetricData": given})
+    asked = hour + 32 * 60 + 34
+    stat = {"Metric": {"Namespace": "N", "MetricName": "m"}, "Period": 60, "Stat": "Sum"}
+    found = operations["GetMetricData"](
+        context,
+        {
+            "MetricDataQueries": [{"Id": "a", "MetricStat": stat}],
+            "StartTime": asked, "EndTime": hour + 3600, "ScanBy": "TimestampAscending",
+        },
+    )["MetricDataResults"][0]  # fmt: skip
+    first = math.floor(asked / step) * step
+    assert found["Timestamps"] == [first + 60 * n for n in range(int((hour + 3600 - first) / 60))]
+    # No period is parted, neither the first nor the last, which is not the one that begins then.
+    assert set(found["Values"]) == {6.0}
+    told = operations["GetMetricStatistics"](
+        context,
+        {
+            "Namespace": "N", "MetricName": "m", "Period": 60, "Statistics": ["Sum"],
+            "StartTime": asked, "EndTime": hour + 3570,
+        },
+    )["Datapoints"]  # fmt: skip
+    assert [item["Timestamp"] for item in told] == found["Timestamps"]
+    assert {item["Sum"] for item in told} == {6.0}
+    finer = {**stat, "Period": 10}
+    found = operations["GetMetricData"](
+        context,
+        {
+            "MetricDataQueries": [{"Id": "a", "MetricStat": finer}],
+            "StartTime": hour + 23, "EndTime": hour + 33, "ScanBy": "TimestampAscending",
+        },
+    )["MetricDataResults"][0]  # fmt: skip
+    assert found["Timestamps"] == [hour + 20, hour + 30]
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"Value": 1e308},
+        {"Values": [-3e108]},
+        {"Values": [1.0], "Counts": [-1.0]},
+        {"Values": [1.0], "Counts": [1e308]},
+        {"StatisticValues": {"SampleCount": 2.0, "Sum": 1e109, "Minimum": 0.0, "Maximum": 1.0}},
+        {"StatisticValues": {"SampleCount": -2.0, "Sum": 1.0, "Minimum": 0.0, "Maximum": 1.0}},
+    ],
+)
+def test_values_that_the_service_refuses(database: Database, item: dict[str, Any]) -> None:
+    put = cloudwatch_operations(database)["PutMetricData"]
+    with pytest.raises(ApiError, match="must be from") as caught:
+        put(CONTEXT, {"Namespace": "N", "MetricData": [{"MetricName": "m", **item}]})
+    assert caught.value.code == "InvalidParameterValue"
+
+
+def test_sums_beyond_all_numbers_are_no_datapoints(database: Database) -> None:
+    metrics = Metrics(database)
+    printed = [("loss", 1e308, 10.0), ("loss", 1e308, 20.0), ("loss", 5.0, 70.0)]
+    metrics.take_unit_points("unit", "N", "r", (), lambda start: printed[start:])
+    for statistic in ("Sum", "Average", "IQM"):
+        watched = Watched("N", "loss", (), statistic, None)
+        assert metrics.series("r", watched, 60, (0.0, 120.0)) == [(60.0, 5.0)]

@@ -107,7 +107,10 @@ def test_the_old_fleet_stays_until_the_last_wait_is_over(world: World) -> None:
     assert pending["EndpointConfigName"] == "new"
     (variant,) = pending["ProductionVariants"]
     assert variant["CurrentInstanceCount"] == 2
-    assert variant["VariantStatus"][0]["Status"] == "Baking"
+    assert variant["VariantStatus"][0]["Status"] == "ActivatingTraffic"
+    world.simulated.step()
+    pending = world.status["PendingDeploymentSummary"]
+    assert pending["ProductionVariants"][0]["VariantStatus"][0]["Status"] == "Baking"
     world.run_until(world.settled)
     assert world.simulated.clock.now() - moved >= 30 + 45
 
@@ -511,3 +514,20 @@ def test_steps_end_with_all_traffic() -> None:
     for config in (CANARY, LINEAR, ROLLING, rolling(percent(7)), rolling(instances(3))):
         last = steps_of(config, {"A": 10, "B": 4})[-1]
         assert (last.share, last.green) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("member", ["InitialInstanceCount", "DesiredInstanceCount", "update"])
+def test_a_count_that_only_a_slip_can_mean_is_refused(world: World, member: str) -> None:
+    many = 2**31 - 1
+    with pytest.raises(ApiError, match="would have 2147483647 instances") as caught:
+        if member == "DesiredInstanceCount":
+            world.call(
+                "UpdateEndpointWeightsAndCapacities",
+                EndpointName="e",
+                DesiredWeightsAndCapacities=[{"VariantName": "A", member: many}],
+            )
+        world.config("crowd", {"A": many})
+        if member == "update":
+            world.update("crowd")
+        world.call("CreateEndpoint", EndpointName="f", EndpointConfigName="crowd")
+    assert caught.value.code == "ResourceLimitExceeded"

@@ -29,6 +29,8 @@ NAMED = {
     "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
 }
 
+GOING_ON = {"Pending", "InProgress"}
+
 
 class Scaled(World):
     """An endpoint with a scalable target from 1 to 6 instances."""
@@ -89,7 +91,11 @@ class Scaled(World):
             assert breach(self.simulated.store, alarm, action, value, now) == ""
 
     def scaled_to(self, count: int) -> None:
-        self.run_until(lambda: self.count() == count and self.settled())
+        def over() -> bool:
+            states = {item["StatusCode"] for item in self.activities()}
+            return self.count() == count and self.settled() and not states & GOING_ON
+
+        self.run_until(over)
 
     def count(self) -> int:
         return int(self.status["Fleet"]["variants"][0]["count"])
@@ -364,6 +370,27 @@ def test_limits_of_the_service(scaled: Scaled) -> None:
     assert rest["NextToken"] is None
 
 
+def test_pages_miss_nothing_that_stays(scaled: Scaled) -> None:
+    for number in range(9):
+        scaled.policy(f"p{number}")
+    scaled.wait(10)
+    seen: list[str] = []
+    token: dict[str, str] = {}
+    while True:
+        page = scaled.call(
+            "DescribeScalingPolicies", ServiceNamespace="sagemaker", MaxResults=1, **token
+        )
+        seen += [item["PolicyName"] for item in page["ScalingPolicies"]]
+        if page["NextToken"] is None:
+            break
+        token = {"NextToken": page["NextToken"]}
+        if len(seen) == 3:
+            # One that was shown already, and the last that was.
+            for name in ("p0", "p2"):
+                scaled.call("DeleteScalingPolicy", **NAMED, PolicyName=name)
+    assert seen == [f"p{number}" for number in range(9)]
+
+
 BAD: dict[str, tuple[str, dict[str, Any], str]] = {
     "another service": ("RegisterScalableTarget", {"ServiceNamespace": "ecs"}, "sagemaker only"),
     "another thing": (
@@ -459,6 +486,15 @@ BAD: dict[str, tuple[str, dict[str, Any], str]] = {
         "DescribeScalingActivities",
         {"NextToken": "\N{SUPERSCRIPT TWO}"},
         "give what the page before answered",
+    ),
+    "a time in the past": (
+        "PutScheduledAction",
+        {
+            "ScheduledActionName": "x",
+            "Schedule": "at(2001-02-03T04:05:06)",
+            "ScalableTargetAction": {"MinCapacity": 1},
+        },
+        "never happens",
     ),
     "a zone": (
         "PutScheduledAction",

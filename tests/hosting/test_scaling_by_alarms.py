@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from loopwright.aws.alarm_records import ALARM_KIND
 from loopwright.aws.alarm_rounds import AlarmRounds
+from loopwright.aws.alarm_rules import check_alarm
 from loopwright.aws.alarms import alarm_operations
 from loopwright.aws.metrics import Metrics
 from loopwright.aws.tables import ALARM_HISTORY, METADATA
@@ -21,6 +22,7 @@ from loopwright.hosting.scaling.operations import TARGET_KIND, scaling_operation
 from loopwright.hosting.scaling.triggers import breach, scaling_functions
 from loopwright.kernel.store import Store
 from loopwright.testing.simulation import Effects, SimulatedWorld
+from loopwright.wire.errors import ApiError
 from tests.hosting.test_scaling import NAMED, Scaled
 from tests.simulation.scenarios import MACHINE, script_of
 
@@ -56,7 +58,7 @@ class Watched(Scaled):
             collected=lambda arguments: None,
             more_operations={
                 **hosting_operations(),
-                **scaling_operations(),
+                **scaling_operations(check_alarm),
                 **{
                     name: operation
                     for name, operation in alarm_operations(None).items()  # type: ignore[arg-type]
@@ -150,6 +152,84 @@ def test_no_data_never_scale_in(folder: Path) -> None:
     assert watched.minutes(300) == [3]
     assert set(watched.minutes(*[None] * 30)) == {3}
     assert watched.told("StateUpdate", "AlarmLow")[-1].endswith("INSUFFICIENT_DATA")
+
+
+def _metric(name: str, **more: Any) -> dict[str, Any]:
+    metric = {"Namespace": "Own", "MetricName": name, "Dimensions": DIMENSIONS}
+    return {"Id": name, "MetricStat": {"Metric": metric, "Stat": "Average"}, **more}
+
+
+def _tracks(watched: Watched, metrics: list[dict[str, Any]], **more: Any) -> None:
+    watched.policy(
+        PredefinedMetricSpecification=None,
+        CustomizedMetricSpecification={"Metrics": metrics, **more},
+        TargetValue=10.0,
+    )
+
+
+def test_what_metric_math_makes_is_tracked(folder: Path) -> None:
+    watched = Watched(folder)
+    watched.start()
+    hidden = {"ReturnData": False}
+    backlog = [
+        _metric("queued", **hidden),
+        _metric("workers", **hidden),
+        {"Id": "each", "Expression": "queued / workers", "Label": "of each worker"},
+    ]
+    _tracks(watched, backlog)
+    for queued in (30.0, 30.0, 30.0, 30.0):
+        watched.point("queued", queued)
+        watched.point("workers", 1.0)
+        watched.minutes(None)
+    assert watched.count() == 3
+    (high,) = (item for item in watched.alarms().values() if item.spec["Threshold"] == 10.0)
+    assert [item.get("Expression") for item in high.spec["Metrics"]] == [
+        None, None, "queued / workers",
+    ]  # fmt: skip
+    policies = watched.call("DescribeScalingPolicies", ServiceNamespace="sagemaker")
+    config = policies["ScalingPolicies"][0]["TargetTrackingScalingPolicyConfiguration"]
+    assert config["CustomizedMetricSpecification"]["Metrics"] == backlog
+    # One metric needs no expression.
+    _tracks(watched, [_metric("queued")])
+
+
+@pytest.mark.parametrize(
+    ("metrics", "more", "words"),
+    [
+        ([_metric("a"), _metric("b")], {}, "2 of Metrics have ReturnData true"),
+        ([_metric("a", ReturnData=False)], {}, "0 of Metrics have ReturnData true"),
+        ([{"Id": "e", "Expression": "a +"}], {}, "Error in expression 'e'"),
+        ([{"Id": "e", "Expression": "a + 1"}], {}, "'a' is no Id"),
+        ([_metric("a")], {"MetricName": "b"}, "Metrics or MetricName, not both"),
+        ([{"Id": "a"}], {}, "needs MetricStat or Expression"),
+    ],
+)
+def test_metric_math_that_nothing_can_be_tracked_by(
+    folder: Path, metrics: list[dict[str, Any]], more: dict[str, Any], words: str
+) -> None:
+    watched = Watched(folder)
+    watched.start()
+    with pytest.raises(ApiError, match=words) as caught:
+        _tracks(watched, metrics, **more)
+    assert caught.value.code == "ValidationException"
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"Unit": "Fortnights"}, "enum value set"),
+        ({"Dimensions": [{"Name": "", "Value": "x"}]}, "length greater than or equal to 1"),
+        ({"MetricName": "a" * 300}, "length less than or equal to 255"),
+    ],
+)
+def test_a_metric_that_no_alarm_could_watch_is_refused(
+    folder: Path, more: dict[str, Any], words: str
+) -> None:
+    watched = Watched(folder)
+    watched.start()
+    metric = {"Namespace": "Own", "MetricName": "depth", "Statistic": "Average", **more}
+    with pytest.raises(ApiError, match=words):
+        watched.policy(PredefinedMetricSpecification=None, CustomizedMetricSpecification=metric)
 
 
 def test_suspended_scaling_tells_and_does_nothing(folder: Path) -> None:

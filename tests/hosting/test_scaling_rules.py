@@ -39,6 +39,13 @@ def test_target_tracking(current: int, value: float, low: bool, wanted: int | No
     assert tracked(TRACK, current, value, low) == wanted
 
 
+@pytest.mark.parametrize("value", [1e308, float("inf")])
+def test_what_is_beyond_all_numbers_asks_for_all(value: float) -> None:
+    wanted = tracked({"TargetValue": 1e-100}, 2, value, low=False)
+    assert wanted is not None and wanted >= 2**31 - 1
+    assert tracked({"TargetValue": 1e-100}, 2, -value, low=True) == 1
+
+
 def test_target_tracking_may_not_scale_in() -> None:
     assert tracked({**TRACK, "DisableScaleIn": True}, 4, 10.0, True) is None
 
@@ -199,6 +206,8 @@ def test_schedules(schedule: str, zone: Any, after: str, wanted: str | None) -> 
         ({"Schedule": "at(1970-01-01T00:20:00)"}, 1203, None),
         ({"Schedule": "at(1970-01-01T00:10:00)"}, None, None),
         ({"Schedule": "cron(* * * * ? *)", "StartTime": 1140}, None, 1140),
+        # The calendar ends with the year 9999.
+        ({"Schedule": "cron(0 0 * * ? *)", "StartTime": 253402300799.0}, None, None),
         # What was done under an earlier schedule of the name does not bring back the past.
         ({"Schedule": "cron(0/10 * * * ? *)"}, 100, 1200),
     ],

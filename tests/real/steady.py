@@ -70,6 +70,7 @@ class Steady:
                     connection = http.client.HTTPConnection(place.hostname or "", place.port, 60)
                     connection.connect()
                     self.ports[me] = connection.sock.getsockname()[1]
+                sent = time.monotonic()
                 connection.request("POST", path, self._body, headers)
                 answer = connection.getresponse()
                 content = answer.read()
@@ -77,7 +78,8 @@ class Steady:
                     self.failures.append(Failure(self.ports[me], content.decode()))
                 else:
                     variant = answer.headers["x-Amzn-Invoked-Production-Variant"]
-                    self.answers.append({**json.loads(content), "variant": variant})
+                    told = {"variant": variant, "sent": sent}
+                    self.answers.append({**json.loads(content), **told})
             except (OSError, http.client.HTTPException) as error:
                 self.failures.append(Failure(self.ports.get(me, 0), repr(error)))
                 if connection is not None:
@@ -100,8 +102,14 @@ class Steady:
         return Counter(answer[member] for answer in self.answers[before:])
 
     def all_by(self, value: str, member: str = "by") -> None:
-        """Await that all answers come from there."""
-        await_that(lambda: set(self.more(64, member)) == {value} or None, f"answers by {value}")
+        """All requests that are sent from now on are answered from there."""
+        began, place = time.monotonic(), len(self.answers)
+
+        def later() -> list[str] | None:
+            found = [item[member] for item in self.answers[place:] if item["sent"] > began]
+            return found if len(found) >= 300 else None
+
+        assert Counter(await_that(later, "answers")).keys() == {value}
 
     @contextmanager
     def lossless(self) -> Iterator[None]:

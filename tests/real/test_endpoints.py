@@ -251,11 +251,25 @@ def test_a_model_that_does_not_load_fails_the_endpoint_with_its_words(server: Se
         EndpointConfigName="broken", ProductionVariants=[variant("AllTraffic", "broken")]
     )
     sagemaker.create_endpoint(EndpointName="broken", EndpointConfigName="broken")
+    describe = sagemaker.describe_endpoint
+    await_that(lambda: describe(EndpointName="broken").get("ProductionVariants"), "a start")
+    _not_found(server, "broken")
     found = server.endpoint("broken")
     assert found["EndpointStatus"] == "Failed"
+    _not_found(server, "broken")
     assert "ping health check" in found["FailureReason"]
     assert "no weights here" in found["FailureReason"]
     _delete(server, "broken")
+
+
+def _not_found(server: Server, name: str) -> None:
+    """What the service answers of endpoints that never came into service."""
+    with pytest.raises(ClientError) as caught:
+        _invoke(server, name, {})
+    response = caught.value.response
+    assert response["Error"]["Code"] == "ValidationError"
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == 400
+    assert f"Endpoint {name} of account 123456789012 not found." in str(caught.value)
 
 
 def test_endpoints_serve_while_the_control_plane_is_dead(own_server: Server) -> None:

@@ -4,6 +4,7 @@ But those on the connections of a killed worker of the gateway, which nobody els
 """
 
 import base64
+import http.client
 import json
 import os
 import re
@@ -13,10 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.real.steady import Steady, ports_of
+from tests.real.steady import Steady, ports_of, signed
 from tests.real.test_production import configure, invoke, make_models, serve
 from tests.server import Server, await_that, variant
 
@@ -193,7 +195,26 @@ def test_weights(world: World) -> None:
             sagemaker.update_endpoint_weights_and_capacities(
                 EndpointName=NAME, DesiredWeightsAndCapacities=wanted
             )
+            while sagemaker.describe_endpoint(EndpointName=NAME)["EndpointStatus"] != "InService":
+                pass
+            assert _variants_now(world.server, 60) == {heavy}
             world.load.all_by(heavy, "variant")
+
+
+def _variants_now(server: Server, count: int) -> set[str]:
+    """Which variants answer so many requests, over connections to all workers."""
+    place, (path, headers) = urlsplit(server.url), signed(server, NAME, "{}")
+    found = set()
+    opened = [http.client.HTTPConnection(place.hostname or "", place.port) for _ in range(12)]
+    for number in range(count):
+        connection = opened[number % len(opened)]
+        connection.request("POST", path, "{}", headers)
+        answer = connection.getresponse()
+        answer.read()
+        found.add(answer.headers["x-Amzn-Invoked-Production-Variant"])
+    for connection in opened:
+        connection.close()
+    return found
 
 
 def _on_the_page(server: Server, endpoint: str) -> int:

@@ -61,7 +61,7 @@ def test_lines_carry_distributions_of_latencies_only(tmp_path: Path) -> None:
 
 
 def test_counts_of_several_workers_are_summed(tmp_path: Path) -> None:
-    workers = [Tallies(tmp_path, number, workers=2) for number in range(2)]
+    workers = [Tallies(tmp_path, number) for number in range(2)]
     for tallies, seconds in zip(workers, (0.001, 0.002), strict=True):
         tallies.of(KEY, 1).answered(200, seconds)
         tallies.flush()
@@ -70,3 +70,20 @@ def test_counts_of_several_workers_are_summed(tmp_path: Path) -> None:
     # Of the other worker only what it has shared.
     assert sum(counted.buckets) == 3
     assert (counted.buckets[10], counted.buckets[11]) == (1, 2)
+
+
+def test_workers_that_join_or_leave_later_are_counted_too(tmp_path: Path) -> None:
+    first = Tallies(tmp_path)
+    first.of(KEY, 1).answered(200, 0.001)
+    first.flush()
+    # The server starts again with more workers, and takes over the one that runs.
+    second = Tallies(tmp_path, 1)
+    second.of(KEY, 1).answered(200, 0.001)
+    second.flush()
+    for tallies in (first, second):
+        ((_, counted),) = tallies.all()
+        assert counted.ever[0] == 2
+    # The second is ended; one that is killed goes on with its counts.
+    again = Tallies(tmp_path)
+    ((_, counted),) = again.all()
+    assert counted.ever[0] == 2

@@ -223,7 +223,7 @@ def serve(simulated: SimulatedWorld) -> dict[str, Any]:
     return {
         "instances": [first, second],
         "running": [running, simulated.backend.running()],
-        "routes": simulated.store.documents("route/"),
+        "routes": list(simulated.store.documents("route/")),
     }
 
 

@@ -8,6 +8,8 @@ from loopwright.aws.alarm_state import COMPARE
 from loopwright.aws.metric_math.queries import Query, Refused, read_queries
 from loopwright.aws.statistics import SIMPLE, Unknown, Watched, read_statistic
 from loopwright.wire.errors import ApiError
+from loopwright.wire.services import operation
+from loopwright.wire.validate import validate
 
 REFUSED: Final = {
     "ThresholdMetricId": "anomaly detection is not served; give Threshold",
@@ -75,6 +77,16 @@ def checked(params: Mapping[str, Any], account: str) -> dict[str, Any]:
     _check_periods(spec)
     _check_actions(spec, ("autoscaling", "lambda", "sns"))
     return spec
+
+
+def check_alarm(spec: Mapping[str, Any], account: str) -> None:
+    """Refuse settings that PutMetricAlarm would refuse, for others who make alarms.
+
+    Raises:
+        ApiError: naming the member and the rule.
+    """
+    validate(operation("cloudwatch", "PutMetricAlarm"), dict(spec))
+    checked(spec, account)
 
 
 def checked_composite(params: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from loopwright.database import Database
 from loopwright.kernel.kinds import DELETING
 from loopwright.kernel.records import Record
 from loopwright.kernel.store import Outdated, Taken, new_uid
-from loopwright.kernel.verbs import Context, Operation, tags_of
+from loopwright.kernel.verbs import Context, Operation, offset_of, tags_of
 from loopwright.wire.errors import ApiError
 
 PAGE_MAX: Final = 100
@@ -244,23 +244,13 @@ def _shown(record: Record) -> dict[str, Any]:
     }
 
 
-def _start(params: Mapping[str, Any]) -> int:
-    """Where a page starts."""
-    token = params.get("NextToken") or "0"
-    if not token.isdigit():
-        raise ApiError(
-            "InvalidNextToken", f"NextToken is {token!r}; give what the page before answered."
-        )
-    return int(token)
-
-
 def _describe(context: Context, params: dict[str, Any]) -> dict[str, Any]:
     """By names, prefix, state, action or type; or the children or parents of one."""
     found = [r for r in all_alarms(context.store, context.region) if _fits(r, params)]
     for member in ("ChildrenOfAlarmName", "ParentsOfAlarmName"):
         if params.get(member):
             found = _relatives(context, params, member)
-    start = _start(params)
+    start = offset_of(params.get("NextToken"), "InvalidNextToken")
     end = start + (params.get("MaxRecords") or PAGE_MAX)
     page = found[start:end]
     return {
@@ -348,7 +338,8 @@ def _history(database: Database, context: Context, params: dict[str, Any]) -> di
         statement = statement.where(table.c.at <= _seconds(params["EndDate"]))
     ascending = params.get("ScanBy") == "TimestampAscending"
     order = (table.c.at, table.c.id) if ascending else (table.c.at.desc(), table.c.id.desc())
-    start, limit = _start(params), params.get("MaxRecords") or PAGE_MAX
+    start = offset_of(params.get("NextToken"), "InvalidNextToken")
+    limit = params.get("MaxRecords") or PAGE_MAX
     with database.read() as connection:
         page = statement.order_by(*order).offset(start).limit(limit + 1)
         rows = connection.execute(page).all()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
-from loopwright.kernel.verbs import Context, Operation
+from loopwright.kernel.verbs import Context, Operation, offset_of
 from loopwright.wire.errors import ApiError
 
 STREAMS_MAX: Final = 50
@@ -226,9 +226,7 @@ def _backward(
 def _page(items: list[Any], params: dict[str, Any], most: int) -> tuple[list[Any], str | None]:
     """A page by number; a token only when there really is a further page."""
     token = params.get("nextToken")
-    if token is not None and not str(token).isdigit():
-        raise ApiError("InvalidParameterException", f"nextToken {token!r} is not one of ours.")
-    start = int(token) if token is not None else 0
+    start = offset_of(token, "InvalidParameterException")
     # The SDK asks for as many streams as there are hosts and never passes the token on, so a
     # token short of a full page would keep it asking for ever.
     size = most if token is None and len(items) <= most else min(params.get("limit") or most, most)

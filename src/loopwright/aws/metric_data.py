@@ -16,7 +16,7 @@ from loopwright.aws.metric_math.queries import (
     read_queries,
 )
 from loopwright.aws.metric_math.values import Series
-from loopwright.aws.statistics import Watched
+from loopwright.aws.statistics import Watched, whole_periods
 from loopwright.kernel.verbs import Context
 from loopwright.wire.errors import ApiError
 
@@ -43,6 +43,7 @@ def get_metric_data(
     items = params["MetricDataQueries"]
     if len(items) > QUERIES_MAX:
         raise _bad(f"MetricDataQueries has {len(items)} queries; the most is {QUERIES_MAX}.")
+    now = context.clock.now()
     window = _seconds(params["StartTime"]), _seconds(params["EndTime"])
     if window[0] >= window[1]:
         raise _bad("StartTime must be before EndTime.")
@@ -57,7 +58,9 @@ def get_metric_data(
             check_label(item.get("Label") or "")
         found = answers(
             read_queries(items, context.kinds.account),
-            lambda metric, period_s, window: series_of(context.region, metric, period_s, window),
+            lambda metric, period_s, window: series_of(
+                context.region, metric, period_s, whole_periods(window, period_s, now)
+            ),
             window,
             label_of,
         )

@@ -16,14 +16,16 @@ import orjson
 import sqlalchemy as sa
 
 from loopwright.aws.metric_data import get_metric_data
-from loopwright.aws.statistics import Total, Unknown, Watched, read_statistic
+from loopwright.aws.statistics import Total, Unknown, Watched, read_statistic, whole_periods
 from loopwright.aws.tables import METRICS, POINTS, READ_LINES
 from loopwright.database import Database
-from loopwright.kernel.verbs import Context, Operation
+from loopwright.kernel.verbs import Context, Operation, offset_of
 from loopwright.wire.errors import ApiError
 
 PAGE_MAX: Final = 500
 POINTS_MAX: Final = 1440
+VALUE_MAX: Final = 2.0**360
+COUNT_MAX: Final = 2.0**53
 TOLD: Final = ("count", "sum", "minimum", "maximum")
 # Built once: building a statement costs more than running it.
 METRIC_OF: Final = sa.select(METRICS.c.id).where(
@@ -67,7 +69,8 @@ class Metrics:
                     item.get("Dimensions", ()), item.get("Unit", "None"),
                 )  # fmt: skip
                 at = _seconds(item.get("Timestamp")) or now
-                _add(connection, [{"metric": metric, "at": at, **point} for point in _given(item)])
+                points = map(_checked, _given(item))
+                _add(connection, [{"metric": metric, "at": at, **point} for point in points])
 
         self._database.write(work)
         return {}
@@ -86,13 +89,14 @@ class Metrics:
         assert start is not None and end is not None
         if start >= end:
             raise ApiError("InvalidParameterValue", "StartTime must be before EndTime.")
+        window = whole_periods((start, end), params["Period"], context.clock.now())
         metric = Watched(
             params["Namespace"], params["MetricName"], tuple(params.get("Dimensions", ())),
             "", params.get("Unit"),
         )  # fmt: skip
         found = []
         for at, unit, total in self._totals(
-            context.region, metric, params["Period"], (start, end), spread=bool(extended)
+            context.region, metric, params["Period"], window, spread=bool(extended)
         ):
             values = {item.name: total.value(item) for item in wanted}
             told = {name: value for name, value in values.items() if value is not None}
@@ -129,7 +133,7 @@ class Metrics:
                         "Dimensions": dimensions,
                     }
                 )
-        start = int(params.get("NextToken") or 0)
+        start = offset_of(params.get("NextToken"), "InvalidParameterValue")
         end = start + PAGE_MAX
         return {"Metrics": found[start:end], "NextToken": str(end) if end < len(found) else None}
 
@@ -165,9 +169,8 @@ class Metrics:
                 METRICS.c.namespace == metric.namespace,
                 METRICS.c.name == metric.name,
                 METRICS.c.dimensions == _canonical(metric.dimensions),
-                # Points are kept by the second; a job's own end must not cut off its last one.
-                POINTS.c.at >= math.floor(window[0]),
-                POINTS.c.at < math.floor(window[1]) + 1,
+                POINTS.c.at >= window[0],
+                POINTS.c.at < window[1],
             )
             .order_by(POINTS.c.at)
         )
@@ -370,6 +373,23 @@ def _given(item: dict[str, Any]) -> Iterable[dict[str, float]]:
         yield {"count": 1.0, "sum": value, "minimum": value, "maximum": value}
     else:
         raise ApiError("MissingParameter", f"{item['MetricName']} has no value.")
+
+
+def _checked(point: dict[str, float]) -> dict[str, float]:
+    """Refuse what the API refuses of values; then no sum of them overflows."""
+    for name in ("minimum", "maximum", "sum"):
+        most = VALUE_MAX * max(1.0, point["count"]) if name == "sum" else VALUE_MAX
+        if not -most <= point[name] <= most:
+            raise ApiError(
+                "InvalidParameterValue",
+                f"A value is {point[name]}; values must be from -2^360 to 2^360.",
+            )
+    if not 0 <= point["count"] <= COUNT_MAX:
+        raise ApiError(
+            "InvalidParameterValue",
+            f"A count is {point['count']}; counts must be from 0 to 2^53.",
+        )
+    return point
 
 
 def _metric_id(

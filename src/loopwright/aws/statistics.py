@@ -25,6 +25,7 @@ KNOWN: Final = (
 _NUMBER: Final = r"\d+(?:\.\d{1,10})?"
 _SHORT: Final = re.compile(rf"(p|tm|tc|ts|wm)({_NUMBER})")
 _RANGE: Final = re.compile(rf"(TM|TC|TS|WM|PR)\(({_NUMBER}%?)?:({_NUMBER}%?)?\)")
+DAY_S: Final = 86_400.0
 _ALMOST: Final = 1e-12
 """Of a rank: what floating point adds to or takes from a product of count and share."""
 
@@ -38,6 +39,21 @@ class Watched:
     dimensions: tuple[dict[str, str], ...]
     statistic: str
     unit: str | None
+
+
+def whole_periods(window: tuple[float, float], period_s: int, now: float) -> tuple[float, float]:
+    """What a request's times mean for datapoints of a period.
+
+    The start is rounded down as the API documents it: to the period where that is less than a
+    minute, else to the minute, to five of them from 15 days ago on and to the hour from 63 days
+    ago on. The end excludes the datapoints that begin there or later, and parts none.
+    """
+    start, end = window
+    age_s = now - start
+    step = float(period_s)
+    if period_s >= 60:
+        step = 60.0 if age_s < 15 * DAY_S else 300.0 if age_s < 63 * DAY_S else 3600.0
+    return math.floor(start / step) * step, math.ceil(end / period_s) * float(period_s)
 
 
 class Unknown(ValueError):
@@ -166,10 +182,13 @@ class Total:
         sets with several values), or where a value is negative, as CloudWatch documents.
         """
         if not statistic.needs_spread:
-            return self._simple(statistic.kind)
-        if not self._whole or self.minimum < 0 or self.count <= 0:
+            found = self._simple(statistic.kind)
+        elif not self._whole or self.minimum < 0 or self.count <= 0:
             return None
-        return self._sorted.value(statistic)
+        else:
+            found = self._sorted.value(statistic)
+        # What scripts print may be so large that its sum is no number any more.
+        return found if found is not None and math.isfinite(found) else None
 
     def _simple(self, name: str) -> float | None:
         if name == "Average":

@@ -47,17 +47,22 @@ class UnitFolder:
 
     def is_alive(self) -> bool:
         """Whether a shim holds the lock."""
-        try:
-            handle = os.open(self.path / "lock", os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(handle)
+        return is_locked(self.path / "lock")
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process that lives holds the lock on a file."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
         return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def write_durably(path: Path, content: bytes) -> None:

@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from loopwright.wire.errors import ApiError
+
 GIB: Final = 2**30
 SIZES: Final = {
     "medium": 1, "large": 2, "xlarge": 4, "2xlarge": 8, "3xlarge": 12, "4xlarge": 16,
@@ -15,6 +17,7 @@ SIZES: Final = {
     "18xlarge": 72, "24xlarge": 96, "32xlarge": 128, "48xlarge": 192,
 }  # fmt: skip
 MEMORY_PER_CPU: Final = {"c": 2, "m": 4, "t": 4, "r": 8, "g": 4, "p": 8, "x": 16, "i": 8}
+INSTANCES_MAX: Final = 1000
 HOSTING_MEMORY_BYTES: Final = GIB // 2
 
 
@@ -24,6 +27,19 @@ class Size:
 
     cpus: float
     memory_bytes: int
+
+
+def check_count(what: str, count: int) -> None:
+    """Refuse a count that only a slip can mean: its units alone would take all memory.
+
+    Raises:
+        ApiError: `ResourceLimitExceeded`, as of an account's service limits.
+    """
+    if count > INSTANCES_MAX:
+        raise ApiError(
+            "ResourceLimitExceeded",
+            f"{what} would have {count} instances; the limit is {INSTANCES_MAX}. Ask for fewer.",
+        )
 
 
 def size_of(instance_type: str) -> Size:

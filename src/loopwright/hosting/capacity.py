@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from loopwright.contract.instances import check_count
 from loopwright.hosting.shown import WITHDRAWN
 from loopwright.kernel.kinds import DELETING
 from loopwright.kernel.records import Record
@@ -66,6 +67,7 @@ def with_changes(record: Record, changes: Mapping[str, Change]) -> dict[str, Any
 
 def _changed(variant: Mapping[str, Any], change: Change) -> dict[str, Any]:
     changed = dict(variant)
+    check_count(f"Variant {variant['name']}", change.count or 0)
     if change.weight is not None:
         changed["weight"] = change.weight
     if change.count is not None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from loopwright.contract.instances import check_count
 from loopwright.hosting.deploy.family import steps_of
 from loopwright.kernel.kinds import Lookup
 from loopwright.kernel.records import Record
@@ -17,13 +18,16 @@ PERCENT: Final = {
 
 
 def check_models(config: Record, lookup: Lookup) -> None:
-    """Refuse an endpoint configuration one of whose models was deleted.
+    """Refuse to serve an endpoint configuration one of whose models was deleted, or a crowd.
 
     Raises:
-        ApiError: `ValidationException` with the model's name.
+        ApiError: `ValidationException` with the model's name, or `ResourceLimitExceeded`.
     """
     spec = config.spec
     for variant in (*spec["ProductionVariants"], *spec.get("ShadowProductionVariants", ())):
+        check_count(
+            f"Variant {variant['VariantName']}", int(variant.get("InitialInstanceCount", 1))
+        )
         if lookup.record("Model", variant["ModelName"]) is None:
             raise validation(f'Could not find model "{variant["ModelName"]}".')
 

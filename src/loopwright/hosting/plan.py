@@ -11,7 +11,8 @@ from loopwright.contract.instances import Machine
 from loopwright.hosting.fleet import Fleet, Unbuildable, build, program, retained
 from loopwright.hosting.instances import Instance, failure, instances, restarts, stop_all_but
 from loopwright.hosting.rollout import (
-    SETTLE_S,
+    Fleets,
+    Moment,
     Rollout,
     advance,
     begin,
@@ -40,7 +41,7 @@ def endpoint_planner(machine: Machine) -> Planner:
     def plan(record: Record, view: View, now: float) -> list[Action]:
         status = record.status
         if status.get(DELETING):
-            return _delete(record, view)
+            return _delete(record, view, now)
         if status["EndpointStatus"] == "Failed":
             return [Publish(route_key(record), None), *stop_all_but(view, set())]
         if status.get("Fleet") is None or status.get("Update"):
@@ -104,13 +105,17 @@ def _keep(record: Record, view: View, now: float, machine: Machine) -> list[Acti
     counts = restarts(record, wanted, now, actions)
     part = Part(fleet, 1.0, wanted)
     complete = all(item.ready for item in wanted)
-    # Only in a later pass than the one that takes their traffic: the gateway needs a moment.
-    if complete and settled:
+    routed = route(record, [part])
+    taken = view.taken(route_key(record), routed)
+    # Only once no gateway sends them anything.
+    if complete and settled and taken:
         actions += stop_all_but(view, {item.unit_id for item in wanted})
-    actions.append(Publish(route_key(record), route(record, [part])))
+    # An endpoint that is being created answers as one that does not exist, as SageMaker's.
+    if complete or status["EndpointStatus"] != "Creating":
+        actions.append(Publish(route_key(record), routed))
     changes = {**_variants_of(part), "Restarts": counts}
     event = ""
-    if complete and not settled:
+    if complete and taken and not settled:
         changes |= {
             "EndpointStatus": "InService",
             "EndpointConfigName": fleet["config"],
@@ -147,12 +152,11 @@ def _roll(record: Record, view: View, now: float, machine: Machine) -> list[Acti
     wanted = [*fleets.green, *fleets.blue]
     actions = _starts(record, wanted, machine)
     counts = restarts(record, wanted, now, actions)
-    new, event = advance(record, view, old, fleets, now)
-    at = (new or old).at
-    green = Part(record.status["Fleet"], at.share, fleets.green)
-    blue = Part(record.status["OldFleet"], 1.0 - at.share, fleets.blue)
+    taken = view.taken(route_key(record), route(record, _parts(record, old, fleets)))
+    new, event = advance(record, view, old, fleets, Moment(now, taken))
+    green, blue = _parts(record, new or old, fleets)
     actions.append(Publish(route_key(record), route(record, [green, blue])))
-    if old.phase != "provision" and now > old.since + SETTLE_S:
+    if taken and old.phase != "provision":
         actions += stop_all_but(view, {item.unit_id for item in wanted})
     if new is None:
         return [*actions, _done(record, old, counts, green, blue), Wake(now)]
@@ -168,6 +172,15 @@ def _roll(record: Record, view: View, now: float, machine: Machine) -> list[Acti
     return [*actions, SetStatus(changes, event), Wake(now if at_once else _next_look(new, now))]
 
 
+def _parts(record: Record, rollout: Rollout, fleets: Fleets) -> tuple[Part, Part]:
+    """The new and the old fleet with their shares of the traffic."""
+    status, share = record.status, rollout.at.share
+    return (
+        Part(status["Fleet"], share, fleets.green),
+        Part(status["OldFleet"], 1.0 - share, fleets.blue),
+    )
+
+
 def _back_state(rollout: Rollout, blue: Part, now: float) -> str:
     """`RollingBack`, or that the old fleet does not come up again; it is tried on and on."""
     failed = failure(blue.instances, now)
@@ -176,8 +189,7 @@ def _back_state(rollout: Rollout, blue: Part, now: float) -> str:
 
 def _next_look(rollout: Rollout, now: float) -> float:
     """In time for the end of the phase, and often enough to see alarms and instances."""
-    bake_s = max(rollout.wait_s, SETTLE_S)
-    wait_s = {"bake": bake_s, "terminate": rollout.termination_s}.get(rollout.phase)
+    wait_s = {"bake": rollout.wait_s, "terminate": rollout.termination_s}.get(rollout.phase)
     look = now + 1.0
     return look if wait_s is None else min(look, max(now, rollout.since + wait_s))
 
@@ -213,8 +225,11 @@ def _variants_of(part: Part) -> dict[str, Any]:
     }
 
 
-def _delete(record: Record, view: View) -> list[Action]:
+def _delete(record: Record, view: View, now: float) -> list[Action]:
+    """First nobody is sent to it any more, then its instances end, then it is gone."""
     withdrawn = Publish(route_key(record), None)
+    if not view.taken(route_key(record), None):
+        return [withdrawn, Wake(now + 1.0)]
     if all(unit.over for unit in view.units.values()):
         return [withdrawn, Forget()]
     return [withdrawn, *stop_all_but(view, set())]

@@ -1,13 +1,14 @@
 """An update of an endpoint, step by step: a new fleet (green) takes over from the old one (blue).
 
-Each step first starts what is missing, then moves the traffic, then ends what is superfluous, and
-then bakes: waits, and looks at the alarms. Any alarm, failed instance or lapse of time takes all
-traffic back to the old fleet. The words are the developer guide's on deployment guardrails.
+Each step first starts what is missing, then moves the traffic and waits until all gateways go by
+it, then ends what is superfluous and bakes: waits, and looks at the alarms. Any alarm, failed
+instance or lapse of time takes all traffic back to the old fleet. The words are the developer
+guide's on deployment guardrails.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any
 
 from loopwright.hosting.deploy import rolling
 from loopwright.hosting.deploy.family import policy_of, steps_of
@@ -17,9 +18,13 @@ from loopwright.hosting.instances import Instance, failure, instances
 from loopwright.kernel.engine import View
 from loopwright.kernel.records import Record
 
-SETTLE_S: Final = 0.5
-"""Until a step counts as done, and instances are ended that lost their traffic by it: the gateway
-needs a moment to see a new route, and nobody may be told of a step that it has not seen."""
+
+@dataclass(frozen=True)
+class Moment:
+    """When a pass is, and whether the gateways go by the present route."""
+
+    now: float
+    taken: bool
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Rollout:
         config: Its `DeploymentConfig`.
         at: Where it stands.
         ahead: The steps to come; the first is the one under way.
-        phase: `provision`, `bake` or `terminate`.
+        phase: `provision`, `shift`, `bake` or `terminate`.
         since, started: When the phase and the update began, platform seconds.
         reason: Why it goes back to the old fleet; empty while it goes forward.
     """
@@ -131,16 +136,19 @@ def fleets_of(record: Record, view: View, rollout: Rollout) -> Fleets:
 
 
 def advance(
-    record: Record, view: View, rollout: Rollout, fleets: Fleets, now: float
+    record: Record, view: View, rollout: Rollout, fleets: Fleets, moment: Moment
 ) -> tuple[Rollout | None, str]:
     """The next state, and what to write in the history; None when the update is over."""
+    now = moment.now
     if not rollout.reason:
         reason = _obstacle(view, rollout, fleets, now)
         if reason:
             return _back(rollout, record.status["Fleet"], reason, now), f"Rolling back: {reason}"
     if rollout.phase == "provision":
         return _provisioned(record, view, rollout, now)
-    if rollout.phase == "bake" and now >= rollout.since + max(rollout.wait_s, SETTLE_S):
+    if rollout.phase == "shift" and moment.taken:
+        return _in_phase(rollout, "bake", now), ""
+    if rollout.phase == "bake" and now >= rollout.since + rollout.wait_s:
         return _baked(rollout, now)
     if rollout.phase == "terminate" and now >= rollout.since + rollout.termination_s:
         return None, ""
@@ -158,7 +166,7 @@ def _provisioned(record: Record, view: View, rollout: Rollout, now: float) -> tu
     if not all(item.ready for item in needed):
         return rollout, ""
     moved = Rollout(
-        rollout.config, step, rollout.ahead[1:], "bake", now, rollout.started, rollout.reason
+        rollout.config, step, rollout.ahead[1:], "shift", now, rollout.started, rollout.reason
     )
     config = status["OldFleet" if rollout.reason else "Fleet"]["config"]
     share = 1.0 - step.share if rollout.reason else step.share
@@ -172,12 +180,11 @@ def _baked(rollout: Rollout, now: float) -> tuple[Rollout | None, str]:
         phase = "terminate"
     else:
         return None, ""
-    return (
-        Rollout(
-            rollout.config, rollout.at, rollout.ahead, phase, now, rollout.started, rollout.reason
-        ),
-        "",
-    )
+    return _in_phase(rollout, phase, now), ""
+
+
+def _in_phase(rollout: Rollout, phase: str, now: float) -> Rollout:
+    return replace(rollout, phase=phase, since=now)
 
 
 def _obstacle(view: View, rollout: Rollout, fleets: Fleets, now: float) -> str | None:
@@ -208,7 +215,7 @@ def _back(rollout: Rollout, fleet: Fleet, reason: str, now: float) -> Rollout:
 
 def state_of(rollout: Rollout) -> dict[str, Any]:
     """`VariantStatus` of the new fleet."""
-    status = {"provision": "Creating", "bake": "Baking", "terminate": "Baking"}[rollout.phase]
+    status = {"provision": "Creating", "shift": "ActivatingTraffic"}.get(rollout.phase, "Baking")
     if rollout.reason:
         status = "Deleting"
     elif rollout.phase == "provision" and rollout.at.share > 0:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from loopwright.contract.instances import check_count
 from loopwright.kernel.actions import Action, Call, CreateChild, DropCall, SetStatus, Wake
 from loopwright.kernel.clock import Clock
 from loopwright.kernel.engine import View
@@ -96,7 +97,9 @@ def _check_models(variants: Iterable[Mapping[str, Any]], lookup: Lookup) -> None
     for item in variants:
         if lookup.record("Model", item["ModelName"]) is None:
             raise validation(f'Could not find model "{item["ModelName"]}".')
-        if item["InfrastructureConfig"]["RealTimeInferenceConfig"]["InstanceCount"] < 1:
+        count = item["InfrastructureConfig"]["RealTimeInferenceConfig"]["InstanceCount"]
+        check_count(f"Variant {item['VariantName']}", count)
+        if count < 1:
             raise validation(
                 f"InstanceCount of variant {item['VariantName']} is 0; a variant needs at least 1."
             )

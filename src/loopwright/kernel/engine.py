@@ -54,6 +54,7 @@ from loopwright.kernel.store import (
     set_due,
     set_tags,
     update_status,
+    version_of,
 )
 from loopwright.kernel.tables import CALLS, DOCUMENTS, EVENTS, UNITS
 from loopwright.kernel.units import decode_observation, insert_unit
@@ -74,28 +75,43 @@ class View:
         children: Records that this record owns, by (kind, name).
         calls: Results of its calls by key; a pending call is None.
         lookup: `lookup(kind, name)`: any record of the region, as of this pass.
+        taken: `taken(key, document)`: whether this is what is published under the key (None:
+            nothing is), and whether all who read it go by it.
     """
 
     units: Mapping[str, Observation] = field(default_factory=dict)
     children: Mapping[tuple[str, str], Record] = field(default_factory=dict)
     calls: Mapping[str, Any] = field(default_factory=dict)
     lookup: Callable[[str, str], Record | None] = lambda kind, name: None
+    taken: Callable[[str, Mapping[str, Any] | None], bool] = lambda key, document: True
 
 
 Planner = Callable[[Record, View, float], Sequence[Action]]
 Function = Callable[[Mapping[str, Any]], Any]
+Taken = Callable[[str, str | None], bool]
+"""Whether all readers go by this version of a published document, or know that it is gone."""
 
 
 class Engine:
-    """Plans records and runs their calls. One per control plane."""
+    """Plans records and runs their calls. One per control plane.
+
+    Args:
+        taken: See `Taken`; without it nobody reads what is published.
+    """
 
     def __init__(
-        self, store: Store, kinds: Kinds, clock: Clock, functions: Mapping[str, Function]
+        self,
+        store: Store,
+        kinds: Kinds,
+        clock: Clock,
+        functions: Mapping[str, Function],
+        taken: Taken = lambda key, version: True,
     ) -> None:
         self._store = store
         self._kinds = kinds
         self._clock = clock
         self._functions = dict(functions)
+        self._readers = taken
         self._news = threading.Event()
         self._running: set[str] = set()
         self._children: dict[str, dict[str, Record]] = {}
@@ -162,7 +178,14 @@ class Engine:
         def lookup(kind: str, name: str) -> Record | None:
             return self._store.get(record.region, kind, name)
 
-        return View(units, children, calls, lookup)
+        return View(units, children, calls, lookup, self._taken)
+
+    def _taken(self, key: str, document: Mapping[str, Any] | None) -> bool:
+        with self._store.reading() as connection:
+            row = connection.execute(sa.select(DOCUMENTS).where(DOCUMENTS.c.key == key)).first()
+        if row is None or document is None:
+            return row is None and document is None and self._readers(key, None)
+        return row.document == encode(document) and self._readers(key, version_of(row))
 
     def _apply(
         self,

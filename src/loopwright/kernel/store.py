@@ -178,12 +178,12 @@ class Store:
             row = connection.execute(sa.select(DOCUMENTS).where(DOCUMENTS.c.key == key)).first()
         return (row.generation, orjson.loads(row.document)) if row is not None else None
 
-    def documents(self, prefix: str) -> dict[str, tuple[int, dict[str, Any]]]:
-        """Every published document under a prefix of keys."""
+    def documents(self, prefix: str) -> dict[str, tuple[str, dict[str, Any]]]:
+        """Every published document under a prefix of keys, with its version."""
         statement = sa.select(DOCUMENTS).where(DOCUMENTS.c.key.startswith(prefix, autoescape=True))
         with self.database.read() as connection:
             return {
-                row.key: (row.generation, orjson.loads(row.document))
+                row.key: (version_of(row), orjson.loads(row.document))
                 for row in connection.execute(statement)
             }
 
@@ -341,6 +341,11 @@ class Store:
 
 
 # Steps inside a transaction, for the engine's passes
+
+
+def version_of(row: Any) -> str:
+    """The version of a published document: never the same for two, of a deleted record neither."""
+    return f"{row.record}.{row.generation}"
 
 
 def read_record(connection: sa.Connection, region: str, kind: str, name: str) -> Record | None:

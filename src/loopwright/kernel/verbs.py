@@ -23,6 +23,7 @@ from loopwright.wire.errors import ApiError, validation
 
 PAGE_DEFAULT: Final = 10
 TAGS_MAX: Final = 50
+_OFFSET: Final = re.compile(r"[0-9]{1,12}")
 PLAIN_TIMES: Final = orjson.OPT_PASSTHROUGH_DATETIME
 """Times of requests are kept as seconds since the epoch, as all other times are."""
 SORTS: Final = {"Name": "name", "CreationTime": "created", "Status": "state"}
@@ -428,6 +429,18 @@ def read_token(token: str | None, fingerprint: list[Any]) -> tuple[Any, int] | N
 def seconds(moment: datetime | float | None) -> float | None:
     """A time of a request as seconds since the epoch."""
     return moment.timestamp() if isinstance(moment, datetime) else moment
+
+
+def offset_of(token: str | None, code: str) -> int:
+    """Where a page begins, of a list whose tokens are numbers of items.
+
+    Args:
+        code: Of the refusal, in the service's words.
+    """
+    if token and not _OFFSET.fullmatch(token):
+        text = f"NextToken is {token[:100]!r}; give what the page before answered."
+        raise ApiError(code, text)
+    return int(token or 0)
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from loopwright.contract.images import CONTAINER
+from loopwright.contract.instances import check_count
 from loopwright.contract.programs import check_image, check_uri, refuse
 from loopwright.kernel.kinds import Lookup
 from loopwright.wire.errors import validation
@@ -27,6 +28,7 @@ def check_processing(spec: Mapping[str, Any], lookup: Lookup) -> None:
     cluster = spec["ProcessingResources"]["ClusterConfig"]
     if cluster.get("InstancePreferences"):
         raise refuse("InstancePreferences", cluster["InstancePreferences"], "use InstanceType.")
+    check_count("The job", cluster.get("InstanceCount") or 0)
     if not cluster.get("InstanceType"):
         raise validation("ProcessingResources.ClusterConfig.InstanceType is missing.")
     names: set[str] = set()

@@ -1,6 +1,6 @@
 """The gateway process: the public port, invocations answered here, all else passed on.
 
-Run as `python -m loopwright.router.gateway HOME HOST PORT ACCOUNT [NUMBER WORKERS]`: one of several
+Run as `python -m loopwright.router.gateway HOME HOST PORT ACCOUNT [NUMBER]`: one of several
 workers on one port, who know of each other only what they have counted. It reads routes and keys
 from files, so it serves while the control plane is away. Requests for the control plane wait a few
 seconds for its return before they are refused.
@@ -25,6 +25,7 @@ from loopwright.keys import KeyFile
 from loopwright.router.client import Client, Door
 from loopwright.router.invoke import Invoker
 from loopwright.router.journal import Journal
+from loopwright.router.publishing import Reader
 from loopwright.router.routes import Routes
 from loopwright.router.tallies import Tallies
 from loopwright.router.upstream import Pool
@@ -42,13 +43,14 @@ KEPT_BYTES: Final = 33_554_432
 class Gateway:
     """The process: listens, keeps routes and keys fresh, drains on SIGTERM."""
 
-    def __init__(self, home: Path, account: str, number: int = 0, workers: int = 1) -> None:
+    def __init__(self, home: Path, account: str, number: int = 0) -> None:
         self.home = home
         self._number = number
+        self._reader = Reader(home)
         self.loop = asyncio.get_running_loop()
         self.control = "run/control.sock"
         self._keys = KeyFile(home / "keys.json")
-        self.tallies = Tallies(home / "run", number, workers)
+        self.tallies = Tallies(home / "run", number)
         self.routes = Routes(home / "routes", self.tallies)
         self.pool = Pool(self.loop)
         self._journal = Journal(home, self.loop)
@@ -89,9 +91,11 @@ class Gateway:
         deadline = time.monotonic() + DRAIN_S
         while any(not client.idle for client in self.door.clients) and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
+            self.refresh()
         self._journal.flush()
         self._flush(last=True)
         (self.home / "run" / name).unlink(missing_ok=True)
+        self._reader.close()
 
     def _flush(self, last: bool = False) -> None:
         """Write down what was counted; a full disk must not end the gateway."""
@@ -112,6 +116,7 @@ class Gateway:
                         for instance in variant.instances
                     }
                 )
+            self._reader.tell(self.routes.versions)
             self.invoker.keys = self._keys.read()
         except (OSError, ValueError) as error:
             self.report(error)
@@ -128,9 +133,8 @@ class Gateway:
 
 
 async def _main(home: Path, argv: list[str]) -> None:
-    host, port, account, *workers = argv
-    number, count = (int(word) for word in workers or ("0", "1"))
-    await Gateway(home, account, number, count).run(host, int(port))
+    host, port, account, *number = argv
+    await Gateway(home, account, int(number[0]) if number else 0).run(host, int(port))
 
 
 def keep_memory() -> None:

@@ -311,10 +311,15 @@ class Invoker:
     async def _route(self, exchange: Exchange, region: str) -> Route:
         name = endpoint_of(exchange.path)
         route = self.routes.get(region, name)
+        if route is None:
+            self.routes.refresh()
+            route = self.routes.get(region, name)
         deadline = time.monotonic() + ROUTE_WAIT_S
-        # An endpoint may have come into service this very moment.
-        while (route is None or not any(v.instances for v in route.variants)) and (
-            time.monotonic() < deadline
+        # Another instance may answer this very moment.
+        while (
+            route is not None
+            and not any(v.instances for v in route.variants)
+            and time.monotonic() < deadline
         ):
             await asyncio.sleep(0.02)
             self.routes.refresh()

@@ -249,13 +249,14 @@ def route_file(folder: Path, key: str) -> Path:
 
 @dataclass
 class Routes:
-    """All routes of a folder, read again when it changes."""
+    """All routes of a folder, read again when it changes; of each file the version read."""
 
     folder: Path
     tallies: Tallies | None = None
     _stamp: int = -1
     _routes: dict[tuple[str, str], Route] = field(default_factory=dict)
     _known: dict[str, Instance] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
 
     def get(self, region: str, endpoint: str) -> Route | None:
         """The route of an endpoint, or None."""
@@ -277,6 +278,7 @@ class Routes:
         if stamp == self._stamp:
             return False
         found: dict[tuple[str, str], Route] = {}
+        versions: dict[str, str] = {}
         for path in self.folder.glob("*.json"):
             try:
                 document = orjson.loads(path.read_bytes())
@@ -288,9 +290,11 @@ class Routes:
                 else route_of(document, self._known, self.tallies.of)
             )
             found[route.region, route.endpoint] = route
+            versions[path.name] = str(document.get("version", ""))
         # The kernel's time stamps are coarse: a second change in the same tick would go unseen.
         settled = time.time_ns() - stamp > SETTLED_NS
         self._stamp, self._routes = (stamp if settled else -1), found
+        self.versions = versions
         live = {
             instance.unit_id
             for route in found.values()

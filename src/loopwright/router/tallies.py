@@ -5,8 +5,8 @@ configuration, variant, instances, at, {metric: [count, sum, minimum, maximum]}]
 have a fifth member, how often each bucket of microseconds was met (`contract.buckets.packed`). What
 was counted since the last line is lost with a killed gateway, at most a second's.
 
-Where a gateway has several workers, each also writes what it has counted for ever, so that any of
-them can tell of all; one that was killed is followed by one that goes on with its counts.
+Each worker also writes what it has counted for ever, so that any of them can tell of all, however
+many there are and were; one that was killed is followed by one that goes on with its counts.
 """
 
 import os
@@ -177,19 +177,18 @@ class Tallies:
 
     Args:
         folder: Where the files are.
-        number, workers: Which of how many workers.
+        number: Which worker.
     """
 
-    def __init__(self, folder: Path, number: int = 0, workers: int = 1) -> None:
+    def __init__(self, folder: Path, number: int = 0) -> None:
         self._folder = folder
         self._file = 1
-        self._number = number
-        self._workers = workers
+        self._own_file = folder / COUNTS.format(number)
         self._tallies: dict[Key, Tally] = {}
         self._at = 0.0
         self._written = b""
         # Of the workers that had this number before.
-        self._before = self._read(number) if workers > 1 else {}
+        self._before = self._read(self._own_file)
 
     def of(self, key: Key, instances: int) -> Tally:
         """The tally of region, endpoint, configuration and variant."""
@@ -200,9 +199,9 @@ class Tallies:
     def all(self) -> list[tuple[Key, Counted]]:
         """What all workers have counted, in the order of the keys."""
         found = self._own()
-        for number in range(self._workers):
-            if number != self._number:
-                for key, counted in self._read(number).items():
+        for path in self._folder.glob(COUNTS.format("*")):
+            if path != self._own_file:
+                for key, counted in self._read(path).items():
                     found[key] = found.get(key, NOTHING).plus(*counted)
         return sorted(found.items())
 
@@ -212,9 +211,9 @@ class Tallies:
             found[key] = found.get(key, NOTHING).plus(tally.ever_now(), tally.buckets_now())
         return found
 
-    def _read(self, number: int) -> dict[Key, Counted]:
+    def _read(self, path: Path) -> dict[Key, Counted]:
         try:
-            rows = orjson.loads((self._folder / COUNTS.format(number)).read_bytes())
+            rows = orjson.loads(path.read_bytes())
         except FileNotFoundError:
             return {}
         return {tuple(key): Counted(ever, buckets) for key, ever, buckets in rows}
@@ -223,10 +222,9 @@ class Tallies:
         """Let the other workers know."""
         content = orjson.dumps([[key, *counted] for key, counted in self._own().items()])
         if content != self._written:
-            path = self._folder / COUNTS.format(self._number)
-            temporary = path.with_suffix(".new")
+            temporary = self._own_file.with_suffix(".new")
             temporary.write_bytes(content)
-            temporary.rename(path)
+            temporary.rename(self._own_file)
             self._written = content
 
     def flush(self, at_once: bool = False) -> None:
@@ -235,8 +233,7 @@ class Tallies:
         Raises:
             OSError: the disk is full; what was counted is kept.
         """
-        if self._workers > 1:
-            self._share()
+        self._share()
         now = time.time()
         if now - self._at < FLUSH_S and not at_once:
             return

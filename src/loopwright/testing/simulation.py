@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from loopwright.compute.simulated import SimulatedBackend
 from loopwright.database import Database
 from loopwright.kernel.clock import VirtualClock
-from loopwright.kernel.engine import Engine
+from loopwright.kernel.engine import Engine, Taken
 from loopwright.kernel.kinds import Kind, Kinds, Lookup
 from loopwright.kernel.records import Observation, Record
 from loopwright.kernel.store import Store
@@ -133,6 +133,9 @@ class SimulatedWorld:
         more_operations: Operations of the rooms that are no generic verbs.
         more_functions: Functions of the rooms' calls, made anew after each crash.
         more_rounds: What a round of the control plane does first, made anew after each crash.
+
+    Attributes:
+        taken: Whether gateways go by what is published, see `engine.Taken`.
     """
 
     def __init__(
@@ -149,6 +152,7 @@ class SimulatedWorld:
         self.clock = VirtualClock()
         self.backend = SimulatedBackend(self.clock)
         self.effects = effects
+        self.taken: Taken = lambda key, version: True
         self._url = f"sqlite:///{folder / 'world.db'}"
         self._kinds = Kinds(kinds, account="123456789012")
         self._collected = collected
@@ -187,7 +191,9 @@ class SimulatedWorld:
         self.store = Store(_CrashingDatabase(self._url, self.effects))
         self.crashing_backend = _CrashingBackend(self.backend, self.effects)
         functions = {"collect": self._collect, **self._more_functions(self.store)}
-        self.engine = Engine(self.store, self._kinds, self.clock, functions)
+        self.engine = Engine(
+            self.store, self._kinds, self.clock, functions, lambda *asked: self.taken(*asked)
+        )
         self.supervisor = Supervisor(
             self.store, self.crashing_backend, self.clock, self.engine.wake
         )

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from loopwright.contract.cluster import hosts_of
+from loopwright.contract.instances import check_count
 from loopwright.contract.programs import check_image, check_uri, decoded, refuse
 from loopwright.kernel.kinds import Lookup
 from loopwright.wire.errors import validation
@@ -155,7 +156,9 @@ def _check_groups(resources: Mapping[str, Any]) -> None:
                 f"ResourceConfig.InstanceGroups has {group['InstanceGroupName']!r} twice; names "
                 "are unique."
             )
-    if sum(group["InstanceCount"] for group in groups) < 1 and groups:
+    count = sum(group["InstanceCount"] for group in groups)
+    check_count("The job", max(count, resources.get("InstanceCount") or 0))
+    if count < 1 and groups:
         raise validation("ResourceConfig.InstanceGroups has no instance; give a count above 0.")
 
 

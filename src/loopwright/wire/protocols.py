@@ -29,6 +29,11 @@ from loopwright.wire.http import Request, Response
 
 JSON_PROTOCOLS: Final = ("json", "rest-json")
 REST_PROTOCOLS: Final = ("rest-json", "rest-xml")
+UNREADABLE: Final = (
+    ValueError, KeyError, TypeError, AttributeError, OverflowError, RuntimeError,
+    ResponseParserError,
+)  # fmt: skip
+"""What parsers raise of bodies that are none; RuntimeError of times that no calendar has."""
 SCALAR_READERS: Final[dict[str, Callable[[str], Any]]] = {
     "integer": int,
     "long": int,
@@ -76,7 +81,7 @@ def parse_request(
         return _parse_body(protocol, shape, request.body or b"{}")
     except ApiError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, ResponseParserError) as error:
+    except UNREADABLE as error:
         raise ApiError(
             _malformed_code(protocol),
             f"The request body could not be read as {protocol} for {operation.name}: {error}",

@@ -151,6 +151,9 @@ def _text(shape: Shape, value: str, path: str, found: list[str]) -> None:
     if allowed and value not in allowed:
         _add(found, value, path, f"Member must satisfy enum value set: [{', '.join(allowed)}]")
     pattern = shape.metadata.get("pattern")
+    if "\0" in value:
+        # PostgreSQL keeps no such text, and no service has a name with it.
+        _add(found, value, path, "Member must not contain the character U+0000")
     if pattern and not compiled(pattern).fullmatch(value):
         _add(found, value, path, f"Member must satisfy regular expression pattern: {pattern}")
 

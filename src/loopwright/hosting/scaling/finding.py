@@ -1,8 +1,11 @@
 """What all operations of Application Auto Scaling share: finding targets, pages, refusals."""
 
+import base64
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
+
+import orjson
 
 from loopwright.kernel.kinds import DELETING
 from loopwright.kernel.records import Record
@@ -13,6 +16,8 @@ from loopwright.wire.errors import ApiError
 DIMENSION: Final = "sagemaker:variant:DesiredInstanceCount"
 RESOURCE: Final = re.compile(r"endpoint/([A-Za-z0-9-]+)/variant/([A-Za-z0-9-]+)")
 PAGE_MAX: Final = 50
+Key = Callable[[Mapping[str, Any]], list[Any]]
+"""Of an item, no two have the same."""
 
 
 def bad(text: str) -> ApiError:
@@ -112,19 +117,25 @@ def targets_of(context: Context, params: Mapping[str, Any]) -> list[Record]:
 
 
 def page_of(
-    params: Mapping[str, Any], member: str, items: Iterable[dict[str, Any]]
+    params: Mapping[str, Any], member: str, items: Iterable[dict[str, Any]], key: Key
 ) -> dict[str, Any]:
-    """A page of what a Describe found."""
-    listed = list(items)
-    token = params.get("NextToken") or "0"
-    if not token.isdecimal():
+    """A page of what a Describe found, by the items' keys.
+
+    A token is the key of a page's last item, so that what comes or goes between two pages moves
+    no other item.
+    """
+    listed = sorted(items, key=key)
+    try:
+        after = orjson.loads(base64.urlsafe_b64decode(params.get("NextToken") or "W10="))
+        left = [item for item in listed if key(item) > after]
+    except (ValueError, TypeError) as error:
         raise ApiError(
             "InvalidNextTokenException",
-            f"NextToken is {token!r}; give what the page before answered.",
-        )
-    start = int(token)
-    end = start + min(params.get("MaxResults") or PAGE_MAX, PAGE_MAX)
-    return {member: listed[start:end], "NextToken": str(end) if end < len(listed) else None}
+            f"NextToken is {params['NextToken'][:100]!r}; give what the page before answered.",
+        ) from error
+    page = left[: min(params.get("MaxResults") or PAGE_MAX, PAGE_MAX)]
+    token = base64.urlsafe_b64encode(orjson.dumps(key(page[-1]))).decode() if page else ""
+    return {member: page, "NextToken": token if len(page) < len(left) else None}
 
 
 def named(record: Record) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Application Auto Scaling's operations, of variants' instance counts."""
 
+from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 from uuid import uuid4
 
@@ -13,7 +15,12 @@ from loopwright.hosting.scaling.finding import (
     targets_of,
 )
 from loopwright.hosting.scaling.plan import plan_target
-from loopwright.hosting.scaling.policies import delete_policy, describe_policies, put_policy
+from loopwright.hosting.scaling.policies import (
+    CheckAlarm,
+    delete_policy,
+    describe_policies,
+    put_policy,
+)
 from loopwright.hosting.scaling.scheduled import delete_action, describe_actions, put_action
 from loopwright.hosting.scaling.targets import OWN_MEMBERS
 from loopwright.kernel.kinds import DELETING, Kind
@@ -31,13 +38,17 @@ TARGET_KIND: Final = Kind(
 )
 
 
-def scaling_operations() -> dict[str, Operation]:
-    """By operation name."""
+def _anything(_alarm: Mapping[str, Any], _account: str) -> None:
+    """For worlds without alarms."""
+
+
+def scaling_operations(check: CheckAlarm = _anything) -> dict[str, Operation]:
+    """By operation name; `check` refuses alarms that cannot be."""
     return {
         "RegisterScalableTarget": _register,
         "DescribeScalableTargets": _describe_targets,
         "DeregisterScalableTarget": _deregister,
-        "PutScalingPolicy": put_policy,
+        "PutScalingPolicy": partial(put_policy, check),
         "DescribeScalingPolicies": describe_policies,
         "DeleteScalingPolicy": delete_policy,
         "PutScheduledAction": put_action,
@@ -137,6 +148,7 @@ def _describe_targets(context: Context, params: dict[str, Any]) -> dict[str, Any
             }
             for record in targets_of(context, params)
         ),
+        lambda item: [item["ResourceId"]],
     )
 
 
@@ -170,8 +182,18 @@ def _describe_activities(context: Context, params: dict[str, Any]) -> dict[str, 
         for item in record.status.get("Activities", ())
         if all_of_them or not item.get("NotScaledReasons")
     ]
-    found.sort(key=lambda item: -float(item["StartTime"]))
-    return page_of(params, "ScalingActivities", found)
+    places: dict[str, int] = {}
+    noted: Counter[tuple[str, float]] = Counter()
+    for item in found:
+        moment = item["ResourceId"], float(item["StartTime"])
+        places[item["ActivityId"]] = noted[moment]
+        noted[moment] += 1
+    return page_of(
+        params,
+        "ScalingActivities",
+        found,
+        lambda item: [-float(item["StartTime"]), places[item["ActivityId"]], item["ActivityId"]],
+    )
 
 
 def _by_arn(context: Context, params: Mapping[str, Any]) -> Record:

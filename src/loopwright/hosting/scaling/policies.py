@@ -1,6 +1,6 @@
 """Operations of scaling policies, and what they refuse."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any, Final
 from uuid import uuid4
@@ -18,16 +18,20 @@ from loopwright.hosting.scaling.targets import alarm_specs
 from loopwright.kernel.records import Record
 from loopwright.kernel.store import Query
 from loopwright.kernel.verbs import Context
+from loopwright.wire.errors import ApiError
 
 PREDEFINED: Final = "SageMakerVariantInvocationsPerInstance"
 POLICIES_MAX: Final = 50
 TARGETS: Final = (8.515920e-109, 1.174271e108)
 """The service's limits of a target; beyond them a proportion may overflow."""
 STEPS_MAX: Final = 20
+OF_A_METRIC: Final = ("MetricName", "Namespace", "Dimensions", "Statistic", "Unit")
+CheckAlarm = Callable[[Mapping[str, Any], str], Any]
+"""Refuses the settings of an alarm, as PutMetricAlarm does; the second argument is the account."""
 AGGREGATIONS: Final = ("Average", "Minimum", "Maximum")
 
 
-def put_policy(context: Context, params: dict[str, Any]) -> dict[str, Any]:
+def put_policy(check: CheckAlarm, context: Context, params: dict[str, Any]) -> dict[str, Any]:
     """PutScalingPolicy: its alarms follow in the target's next pass."""
     name = params["PolicyName"]
     kind = params.get("PolicyType") or "StepScaling"
@@ -54,7 +58,15 @@ def put_policy(context: Context, params: dict[str, Any]) -> dict[str, Any]:
         }
         return {**record.spec, "Policies": policies}
 
-    record = change_target(context, params, change)
+    def checked(record: Record) -> dict[str, Any]:
+        spec = change(record)
+        policy = spec["Policies"][name]
+        if policy["PolicyType"] == "TargetTrackingScaling":
+            for alarm in alarm_specs(record, policy).values():
+                _check_alarm(context, alarm, check)
+        return spec
+
+    record = change_target(context, params, checked)
     policy = record.spec["Policies"][name]
     return {"PolicyARN": policy["PolicyARN"], "Alarms": _alarms_of(context, record, policy)}
 
@@ -106,11 +118,22 @@ def _check_tracking(config: Mapping[str, Any]) -> None:
             f"{PREDEFINED}. Use that, or CustomizedMetricSpecification."
         )
     if custom and custom.get("Metrics"):
-        raise bad("CustomizedMetricSpecification.Metrics is not supported; give MetricName.")
-    if custom:
+        both = [member for member in OF_A_METRIC if custom.get(member)]
+        if both:
+            raise bad(f"Give CustomizedMetricSpecification.Metrics or {both[0]}, not both.")
+    elif custom:
         for member in ("MetricName", "Namespace", "Statistic"):
             if not custom.get(member):
                 raise bad(f"CustomizedMetricSpecification.{member} is missing.")
+
+
+def _check_alarm(context: Context, alarm: Mapping[str, Any], check: CheckAlarm) -> None:
+    """Refuse a metric that no alarm could watch: its expression, its statistic."""
+    given = {k: v for k, v in alarm.items() if k != "Period" or "Metrics" not in alarm}
+    try:
+        check(given, context.kinds.account)
+    except ApiError as error:
+        raise bad(f"CustomizedMetricSpecification: {error.message}") from None
 
 
 def _check_cooldown(config: Mapping[str, Any], member: str) -> None:
@@ -182,6 +205,7 @@ def describe_policies(context: Context, params: dict[str, Any]) -> dict[str, Any
             for policy in record.spec.get("Policies", {}).values()
             if not wanted or policy["PolicyName"] in wanted
         ),
+        lambda item: [item["ResourceId"], item["PolicyName"]],
     )
 
 

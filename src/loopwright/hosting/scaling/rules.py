@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 COOLDOWN_S: Final = 300.0
+CAPACITY_MAX: Final = 2.0**31
+"""More than any target allows: what is beyond all numbers asks for this."""
 LOW: Final = 0.9
 """Below this part of the target the low alarm goes off."""
 
@@ -44,7 +46,7 @@ def tracked(config: Mapping[str, Any], current: int, value: float, low: bool) ->
     Out in one step, in proportion; in by a tenth of the capacity at a time, at least by one.
     """
     target = float(config["TargetValue"])
-    wanted = math.ceil(current * value / target - 1e-9)
+    wanted = math.ceil(min(max(current * value / target, 0.0), CAPACITY_MAX) - 1e-9)
     if not low:
         return wanted if wanted > current else None
     if config.get("DisableScaleIn") or wanted >= current:

@@ -6,7 +6,7 @@ expressions"; `?`, `L`, `W` and `#` included.
 
 import calendar
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -104,16 +104,25 @@ def _cron(text: str, zone: ZoneInfo, after: float) -> float | None:
     if (fields[2] == "?") == (fields[4] == "?"):
         raise Malformed(f"cron({text}) must have ? for the day of the month or of the week")
     fits = _month_days(fields[2]) if fields[4] == "?" else _week_days(fields[4])
-    day = datetime.fromtimestamp(after, zone).date()
-    for _ in range(SEARCH_DAYS):
+    for day in _days_from(after, zone):
         if day.month in months and day.year in years and fits(day):
             for hour in sorted(hours):
                 for minute in sorted(minutes):
                     moment = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone)
                     if _exists(moment, zone) and moment.timestamp() > after:
                         return moment.timestamp()
-        day += timedelta(days=1)
     return None
+
+
+def _days_from(at: float, zone: ZoneInfo) -> Iterator[date]:
+    """The days from a moment on that a schedule is looked for in; the calendar ends with 9999."""
+    try:
+        day = datetime.fromtimestamp(at, zone).date()
+        for _ in range(SEARCH_DAYS):
+            yield day
+            day += timedelta(days=1)
+    except (OverflowError, ValueError):
+        return
 
 
 def _exists(moment: datetime, zone: ZoneInfo) -> bool:

@@ -13,7 +13,7 @@ from loopwright.hosting.scaling.finding import (
     too_many,
     without,
 )
-from loopwright.hosting.scaling.schedule import Malformed, following, zone_of
+from loopwright.hosting.scaling.schedule import Malformed, due_of, following, zone_of
 from loopwright.kernel.records import Record
 from loopwright.kernel.verbs import Context, seconds
 
@@ -74,8 +74,14 @@ def _check_action(action: Mapping[str, Any]) -> None:
     try:
         zone = zone_of(action.get("Timezone"))
         following(action["Schedule"], zone, action["PutTime"], action["PutTime"])
+        due = due_of(action, zone, None)
     except Malformed as error:
         raise bad(f"{error}.") from None
+    if due is None:
+        raise bad(
+            f"Schedule is {action['Schedule']!r}, which never happens from now on until EndTime; "
+            "give a time in the future."
+        )
 
 
 def describe_actions(context: Context, params: dict[str, Any]) -> dict[str, Any]:
@@ -90,6 +96,7 @@ def describe_actions(context: Context, params: dict[str, Any]) -> dict[str, Any]
             for action in record.spec.get("ScheduledActions", {}).values()
             if not wanted or action["ScheduledActionName"] in wanted
         ),
+        lambda item: [item["ResourceId"], item["ScheduledActionName"]],
     )
 
 

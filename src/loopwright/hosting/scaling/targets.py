@@ -14,6 +14,7 @@ from loopwright.hosting.scaling.rules import LOW
 from loopwright.kernel.records import Record
 
 SPACE: Final = UUID("0a7b2a3c-6a5e-4a09-a5c2-5a0b0f1f9c55")
+PERIOD_S: Final = 60
 HIGH_POINTS: Final = 3
 LOW_POINTS: Final = 15
 OWN_MEMBERS: Final = frozenset({"before", "after", "policy"})
@@ -40,16 +41,7 @@ def alarm_specs(record: Record, policy: Mapping[str, Any]) -> dict[str, dict[str
     One whose settings change is another alarm, so that it starts without a past.
     """
     config = policy["TargetTrackingScalingPolicyConfiguration"]
-    endpoint, variant = names_of(record)
-    metric = config.get("CustomizedMetricSpecification") or {
-        "Namespace": "AWS/SageMaker",
-        "MetricName": "InvocationsPerInstance",
-        "Dimensions": [
-            {"Name": "EndpointName", "Value": endpoint},
-            {"Name": "VariantName", "Value": variant},
-        ],
-        "Statistic": "Sum",
-    }
+    metric = _metric_of(record, config)
     sides = [("High", "GreaterThanThreshold", HIGH_POINTS, 1.0)]
     if not config.get("DisableScaleIn"):
         sides.append(("Low", "LessThanThreshold", LOW_POINTS, LOW))
@@ -58,22 +50,46 @@ def alarm_specs(record: Record, policy: Mapping[str, Any]) -> dict[str, dict[str
         spec = {
             "AlarmDescription": f"DO NOT EDIT OR DELETE. For TargetTrackingScaling policy "
             f"{policy['PolicyARN']}.",
-            "Namespace": metric["Namespace"],
-            "MetricName": metric["MetricName"],
-            "Dimensions": metric.get("Dimensions", []),
-            "Statistic": metric["Statistic"],
-            "Period": 60,
+            **metric,
+            "Period": PERIOD_S,
             "EvaluationPeriods": points,
             "Threshold": float(config["TargetValue"]) * part,
             "ComparisonOperator": comparison,
             "AlarmActions": [policy["PolicyARN"]],
             "ActionsEnabled": True,
-            **({"Unit": metric["Unit"]} if metric.get("Unit") else {}),
         }
         key = uuid5(SPACE, orjson.dumps(spec, option=orjson.OPT_SORT_KEYS).decode())
         name = f"TargetTracking-{record.name}-Alarm{side}-{key}"
         found[name] = {"AlarmName": name, **spec}
     return found
+
+
+def _metric_of(record: Record, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What both alarms watch: a metric, or what metric math makes of several."""
+    custom = config.get("CustomizedMetricSpecification")
+    if custom is None:
+        endpoint, variant = names_of(record)
+        return {
+            "Namespace": "AWS/SageMaker",
+            "MetricName": "InvocationsPerInstance",
+            "Dimensions": [
+                {"Name": "EndpointName", "Value": endpoint},
+                {"Name": "VariantName", "Value": variant},
+            ],
+            "Statistic": "Sum",
+        }
+    if custom.get("Metrics"):
+        return {"Metrics": [_each_minute(item) for item in custom["Metrics"]]}
+    found = {name: custom[name] for name in ("Namespace", "MetricName", "Statistic")}
+    unit = {"Unit": custom["Unit"]} if custom.get("Unit") else {}
+    return {**found, "Dimensions": custom.get("Dimensions", []), **unit}
+
+
+def _each_minute(item: Mapping[str, Any]) -> dict[str, Any]:
+    """A metric data query as an alarm has it: those of policies have no period of their own."""
+    if not item.get("MetricStat"):
+        return dict(item)
+    return {**item, "MetricStat": {**item["MetricStat"], "Period": PERIOD_S}}
 
 
 def activity(
