@@ -15,9 +15,10 @@ import httptools
 
 from loopwright.router.answers import error_response, text_response
 from loopwright.router.heads import Asked, Body, read_invocation
-from loopwright.router.invoke import BODY_BYTES_MAX, Exchange, Invoker
+from loopwright.router.invoke import BODY_BYTES_MAX, STREAM_SUFFIX, Exchange, Invoker
 from loopwright.router.passing import Passing
 from loopwright.router.prometheus import CONTENT_TYPE, PATH, allowed, page
+from loopwright.router.streamed import StreamExchange
 from loopwright.wire.errors import ApiError
 from loopwright.wire.http import PEER
 
@@ -66,7 +67,7 @@ class Client(asyncio.Protocol):
         self._passed: bool | None = None
         self._last = False
         self._deaf = False
-        # Whether the client has sent all while a request of its was passed on.
+        # Whether the client has sent all.
         self._ended = False
         self._begin()
 
@@ -103,6 +104,8 @@ class Client(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._full = True
+        if self._queue:
+            self._queue[0].hold()
         if self._passing is not None:
             self._passing.pause_answer()
         else:
@@ -115,14 +118,25 @@ class Client(asyncio.Protocol):
             self._passing.resume_answer()
         elif len(self._queue) < PIPELINE_MAX:
             self.resume()
+        if self._queue:
+            self._queue[0].flow()
 
     def eof_received(self) -> bool:
         # A client that ends within its body is gone; one that has sent all may half-close.
+        self._ended = True
+        if self._queue and self._queue[0].streams:
+            self._abort()
+            return False
         if self._passing is not None:
-            self._ended = True
             return self._passing.request_done
         self._last = True
         return bool(self._queue)
+
+    def _abort(self) -> None:
+        """Close at once. Who closes while a stream of his runs is nearly always gone, and its
+        model would go on."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
@@ -197,9 +211,14 @@ class Client(asyncio.Protocol):
         self._invoke(asked[0], asked[1], asked[2], body)
         return data[missing:]
 
-    def _invoke(self, path: str, query: str, headers: Mapping[str, str], body: Body) -> None:
+    def _invoke(
+        self, path: str, query: str, headers: Mapping[str, str], body: Body, chunked: bool = True
+    ) -> None:
         self._due = NEVER
-        exchange = Exchange(self, path, query, headers, body)
+        if path.endswith(STREAM_SUFFIX):
+            exchange: Exchange = StreamExchange(self, path, query, headers, body, chunked)
+        else:
+            exchange = Exchange(self, path, query, headers, body)
         self._queue.append(exchange)
         if len(self._queue) >= PIPELINE_MAX:
             self.pause()
@@ -271,12 +290,15 @@ class Client(asyncio.Protocol):
         if self._passing is not None:
             self._passing.end(keep)
         elif not self._last:
-            self._last = not keep
-            path, _, query = self._url.partition(b"?")
+            raw, _, rest = self._url.partition(b"?")
+            path, query = raw.decode("latin-1"), rest.decode("latin-1")
+            chunked = self._parser.get_http_version() != "1.0"
+            # A streamed answer to a client that knows no chunks ends with the connection.
+            self._last = not keep or (not chunked and path.endswith(STREAM_SUFFIX))
             body = b"".join(self._body)
             headers = self._headers
             self._begin()
-            self._invoke(path.decode("latin-1"), query.decode("latin-1"), headers, body)
+            self._invoke(path, query, headers, body, chunked)
             return
         self._begin()
 
@@ -304,6 +326,9 @@ class Client(asyncio.Protocol):
             queue.popleft()
             self._send(wire)
         if queue:
+            if self._ended and queue[0].streams:
+                self._abort()
+            queue[0].flow()
             return
         if self._passing is not None:
             self._after_queue()
@@ -372,6 +397,19 @@ class Client(asyncio.Protocol):
     def _send(self, chunk: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(chunk)
+
+    def may_write(self, exchange: Exchange) -> bool:
+        """Whether the answer may go on: its turn has come, and the client takes more."""
+        return not self._full and bool(self._queue) and self._queue[0] is exchange
+
+    def write_part(self, part: bytes) -> None:
+        """A part of the answer whose turn it is."""
+        self._send(part)
+
+    def stop(self) -> None:
+        """The gateway ends: end the stream that is under way, so that its end is seen."""
+        if self._queue:
+            self._queue[0].stop()
 
     # What the passing calls
 
