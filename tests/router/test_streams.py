@@ -431,7 +431,8 @@ async def test_a_stream_whose_turn_comes_after_its_client_s_end_is_given_up(tmp_
             await asyncio.sleep(0)
         asked[b"0"].send(ok(b"zero"))
         assert await asked[b"1"].ended() == b""
-        await client.ended()
+        assert await client.answer() == (200, b"zero")
+        assert await client.ended() == b""
 
 
 @looped

@@ -132,6 +132,10 @@ class Client(asyncio.Protocol):
         self._last = True
         return bool(self._queue)
 
+    def _finish_now(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
     def _abort(self) -> None:
         """Close at once. Who closes while a stream of his runs is nearly always gone, and its
         model would go on."""
@@ -327,7 +331,8 @@ class Client(asyncio.Protocol):
             self._send(wire)
         if queue:
             if self._ended and queue[0].streams:
-                self._abort()
+                # As in `eof_received`, but the answers so far shall leave.
+                self._finish_now()
             queue[0].flow()
             return
         if self._passing is not None:
