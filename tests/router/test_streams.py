@@ -36,6 +36,21 @@ async def asked_again(gateway: Gateway, client: Wire, wire: Wire) -> None:
     assert await client.answer() == (200, b"plain")
 
 
+async def held_back(wire: Wire) -> int:
+    """Send chunks until nobody reads any more; how many bytes that took."""
+    transport, size = wire.writer.transport, 65_536
+    sent = quiet = 0
+    while quiet < 200:
+        if transport.get_write_buffer_size() < 2 * size:
+            wire.send(chunk(b"z" * size))
+            sent, quiet = sent + size, 0
+        else:
+            await asyncio.sleep(0)
+            quiet += 1
+        assert sent < 64_000_000
+    return sent
+
+
 FORMS = {
     "chunked": (CHUNKED, chunk, LAST),
     "with a length": (ok(b"x" * 6)[:-6], bytes, b""),
@@ -321,20 +336,8 @@ async def test_a_slow_client_holds_the_model_back(tmp_path: Path) -> None:
     async with running(tmp_path) as (gateway, (server,)):
         client, wire = await begun(gateway, server)
         client.writer.transport.pause_reading()
-        size, sent = 65_536, 0
-        transport = wire.writer.transport
         wire.send(CHUNKED)
-        # Until the model server's own buffer stays full: nobody reads any more.
-        quiet = 0
-        while quiet < 200:
-            if transport.get_write_buffer_size() < 4 * size:
-                wire.send(chunk(b"z" * size))
-                sent += size
-                quiet = 0
-            else:
-                await asyncio.sleep(0)
-                quiet += 1
-            assert sent < 64_000_000
+        size, sent = 65_536, await held_back(wire)
         (connection,) = gateway.door.clients
         assert connection._full
         held = connection._transport
@@ -363,6 +366,35 @@ async def test_a_slow_client_holds_the_model_back(tmp_path: Path) -> None:
         await making
         assert seen == sent
         await asked_again(gateway, client, wire)
+
+
+@looped
+async def test_a_client_that_is_full_by_the_first_part_holds_the_model_too(tmp_path: Path) -> None:
+    async with running(tmp_path) as (gateway, (server,)):
+        client = await gateway.connect()
+        (wire,) = await gateway.warm(client, server)
+        client.writer.transport.pause_reading()
+        (connection,) = gateway.door.clients
+        transport = connection._transport
+        assert transport is not None
+        transport.set_write_buffer_limits(high=100_000_000)
+        client.send(gateway.request(b"large"))
+        await wire.message()
+        wire.send(ok(b"x" * 16_000_000))
+        while transport.get_write_buffer_size() < 1_000_000:
+            await asyncio.sleep(0)
+        await turns(100)
+        transport.set_write_buffer_limits(high=transport.get_write_buffer_size() + 1000)
+        client.send(gateway.stream(b"stream"))
+        await wire.message()
+        wire.send(CHUNKED)
+        assert await held_back(wire) < 8_000_000
+        assert connection._full
+        client.writer.transport.resume_reading()
+        assert (await client.answer())[1].count(b"x") == 16_000_000
+        wire.send(LAST)
+        events = Events(client)
+        assert (await events.begin(), set(await events.rest())) == (200, {ord("z")})
 
 
 @pytest.mark.parametrize("first", [b"", chunk(b"first")], ids=["before it begins", "in its midst"])
@@ -474,15 +506,8 @@ async def test_a_stream_that_waits_for_its_turn_is_not_read(tmp_path: Path) -> N
         asked = {(await wire.message())[1]: wire for wire in wires}
         wire = asked[b"1"]
         wire.send(CHUNKED)
-        sent = quiet = 0
-        while quiet < 200:
-            if wire.writer.transport.get_write_buffer_size() < 100_000:
-                wire.send(chunk(b"z" * 65_536))
-                sent, quiet = sent + 65_536, 0
-            else:
-                await asyncio.sleep(0)
-                quiet += 1
-            assert sent < 8_000_000
+        sent = await held_back(wire)
+        assert sent < 8_000_000
         wire.send(LAST)
         asked[b"0"].send(ok(b"zero"))
         assert await client.answer() == (200, b"zero")

@@ -88,8 +88,9 @@ class Source(asyncio.Protocol):
     def attach(self, sink: Sink) -> None:
         """Hand on what is there and all that comes."""
         self._sink = sink
-        self._hand_on(sink)
+        # First, because the sink may want a pause at once.
         self.resume()
+        self._hand_on(sink)
 
     def pause(self) -> None:
         """Read no more for now: the model server has to wait."""
