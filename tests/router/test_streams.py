@@ -596,6 +596,35 @@ async def test_the_control_plane_answers_after_a_stream(tmp_path: Path) -> None:
         control.stop()
 
 
+@looped
+async def test_the_control_plane_is_held_back_while_it_waits_for_a_stream(tmp_path: Path) -> None:
+    async with running(tmp_path) as (gateway, (server,)):
+        control = Server(tmp_path / "control.sock")
+        await control.start()
+        client = await gateway.connect()
+        (wire,) = await gateway.warm(client, server)
+        client.send(gateway.stream(b"first") + b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n")
+        await wire.message()
+        passed: Wire = await control.next()
+        await passed.head()
+        passed.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        sent = await held_back(passed)
+        assert sent < 8_000_000
+        passed.send(LAST)
+        passed.writer.close()
+        wire.send(CHUNKED + chunk(b"ab") + LAST)
+        events = Events(client)
+        assert (await events.begin(), await events.rest()) == (200, b"ab")
+        assert b" 200 " in await client.head()
+        found = 0
+        while size := int(await client.reader.readuntil(b"\r\n"), 16):
+            found += len(await client.reader.readexactly(size + 2)) - 2
+        assert found == sent
+        await client.reader.readexactly(2)
+        await asked_again(gateway, client, wire)
+        control.stop()
+
+
 # The connection to the model server
 
 

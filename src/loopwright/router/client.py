@@ -115,7 +115,8 @@ class Client(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._full = False
         if self._passing is not None:
-            self._passing.resume_answer()
+            if not self._queue:
+                self._passing.resume_answer()
         elif len(self._queue) < PIPELINE_MAX:
             self.resume()
         if self._queue:
@@ -350,6 +351,8 @@ class Client(asyncio.Protocol):
         after, self._after = self._after, []
         for chunk in after:
             self._send(chunk)
+        if self._passing is not None and not self._full:
+            self._passing.resume_answer()
         if self._last:
             self._finish()
         elif self._passed is not None:
@@ -421,7 +424,10 @@ class Client(asyncio.Protocol):
     def write(self, chunk: bytes) -> None:
         """A part of the control plane's answer, which waits for those to earlier requests."""
         if self._queue:
+            # One read of it is held: what it waits for may be a stream of minutes.
             self._after.append(chunk)
+            if self._passing is not None:
+                self._passing.pause_answer()
         else:
             self._send(chunk)
 
