@@ -10,6 +10,7 @@ import pytest
 import uvloop
 
 from loopwright.router import invoke
+from loopwright.router.client import IDLE_TIMEOUT_S
 from loopwright.router.invoke import BODY_BYTES_MAX, MODEL_TIME_S
 from tests.router.inside import Server, Wire, ok, running
 
@@ -458,6 +459,29 @@ async def test_the_control_plane_answers_in_its_turn(tmp_path: Path) -> None:
         wire.send(ok(b"third"))
         assert await client.answer() == (200, b"third")
         control.stop()
+
+
+@looped
+async def test_a_client_that_takes_no_more_of_its_answer_is_cut_off(tmp_path: Path) -> None:
+    async with running(tmp_path) as (gateway, (server,)):
+        client = await gateway.connect()
+        (wire,) = await gateway.warm(client, server)
+        client.writer.transport.pause_reading()
+        client.send(gateway.request(b"large"))
+        await wire.message()
+        wire.send(ok(b"x" * 16_000_000))
+        (connection,) = gateway.door.clients
+        while not connection._full:
+            await asyncio.sleep(0)
+        await turns(100)
+        late = asyncio.get_running_loop().time() + 10 * IDLE_TIMEOUT_S
+        # It may take its time; it is the second look that finds nothing taken.
+        connection.check(late)
+        await turns()
+        assert gateway.door.clients
+        connection.check(late)
+        while gateway.door.clients:
+            await asyncio.sleep(0)
 
 
 @looped

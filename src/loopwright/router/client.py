@@ -69,6 +69,8 @@ class Client(asyncio.Protocol):
         self._deaf = False
         # Whether the client has sent all.
         self._ended = False
+        # Bytes of answers that it had not taken when it was last found idle.
+        self._unread = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -467,9 +469,21 @@ class Client(asyncio.Protocol):
         if self._passing is not None:
             self._expect(BODY_TIMEOUT_S)
         elif (self._between and self._asked is None) or self._deaf:
-            self.close()
+            self._close_idle()
         else:
             self._refuse(ApiError("RequestTimeout", "The request came too slowly.", 408))
+
+    def _close_idle(self) -> None:
+        """Close, but not within an answer that the client still takes: a close would wait for it
+        for ever, so a client that takes nothing more is cut off."""
+        unread = 0 if self._transport is None else self._transport.get_write_buffer_size()
+        if unread == 0:
+            self.close()
+        elif unread == self._unread:
+            self._abort()
+        else:
+            self._unread = unread
+            self._expect(IDLE_TIMEOUT_S)
 
 
 @lru_cache(maxsize=512)
