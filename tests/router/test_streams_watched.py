@@ -1,5 +1,6 @@
 """What follows a streamed answer: captured records, observations, shadows, counts."""
 
+import gc
 import os
 import signal
 import threading
@@ -12,6 +13,7 @@ import uvloop
 
 from loopwright.contract.frames import FOLDER, read_frames
 from loopwright.router import streamed
+from loopwright.router.source import Source
 from tests.router.events import CHUNKED, LAST, Events, chunk
 from tests.router.inside import Gateway, Server, Wire, ok, running
 from tests.router.outside import Gateway as Process
@@ -146,6 +148,45 @@ async def test_a_shadow_gets_its_copy_at_the_end_and_is_compared(tmp_path: Path)
         assert (told[5], told[6], told[10]) == (200, 200, True)
         assert (first, second) == (b"first ", b"first ")
         assert [answer for _, _, answer in frames(tmp_path, "capture")] == [b"first "] * 2
+
+
+@looped
+async def test_a_stream_that_is_over_holds_no_memory_until_a_collection(tmp_path: Path) -> None:
+    def held() -> int:
+        kinds = (Source, streamed.StreamExchange)
+        return sum(isinstance(item, kinds) for item in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with running(tmp_path) as (gateway, (server,)):
+            gateway.route(server, capture=CAPTURE, observed=True)
+            for end in (LAST, b"nonsense\r\n", None):
+                for kept in (False, True):
+                    client, wire, events = await begun(gateway, server)
+                    if kept:
+                        wire.send(LAST)
+                        assert await events.next() is None
+                        client.send(gateway.stream(b"again"))
+                        await wire.message()
+                        wire.send(CHUNKED + chunk(b"more"))
+                        events = Events(client)
+                        assert (await events.begin(), await events.part()) == (200, b"more")
+                    if end is None:
+                        client.reset()
+                        await wire.ended()
+                    else:
+                        wire.send(end)
+                        while (await events.next()) is not None:
+                            pass
+                        wire.abort()
+                        client.abort()
+                    while gateway.pool._all or gateway.door.clients:
+                        await turns()
+                    await turns()
+                    assert held() == 0, (end, kept)
+    finally:
+        gc.enable()
 
 
 def test_what_was_streamed_whole_is_captured_even_if_the_gateway_is_killed(

@@ -52,7 +52,7 @@ class Source(asyncio.Protocol):
 
     def __init__(self, connection: Connection, listener: Listener) -> None:
         self._connection = connection
-        self._listener = listener
+        self._listener: Listener | None = listener
         self._parser: Any = httptools.HttpResponseParser(self)
         self._sink: Sink | None = None
         self._pieces: list[bytes] = []
@@ -107,8 +107,15 @@ class Source(asyncio.Protocol):
     def leave(self) -> None:
         """Nobody wants the rest: close the connection, so that the model can stop."""
         if not self._over:
-            self._over = True
+            self._end()
+            self._listener = self._sink = None
             self._connection.leave()
+
+    def _end(self) -> None:
+        """The connection is no longer this one's. What refers to each other here would stay in
+        memory, with all that it holds, until the collector comes."""
+        self._over = True
+        self._parser = None
 
     # The connection
 
@@ -205,34 +212,38 @@ class Source(asyncio.Protocol):
     def _advance(self) -> None:
         """Do what the state asks for."""
         if self._complete:
-            self._over = True
+            self._end()
             self._connection.returned(self._keep)
         elif self._error is not None:
-            self._over = True
+            self._end()
             self._connection.leave()
         if self._started:
             if self._sink is not None:
                 self._hand_on(self._sink)
-        elif self._status >= 400 or not (self._pieces or self._complete):
-            self._unstarted()
-        else:
-            self._started = True
-            self.pause()
-            self._listener.started(self)
+        elif self._listener is not None:
+            self._begin(self._listener)
 
-    def _unstarted(self) -> None:
-        """There is no body to hand on, now or ever."""
-        if self._complete:
+    def _begin(self, listener: Listener) -> None:
+        """Tell who asked, once there is something to tell."""
+        if self._status < 400 and (self._pieces or self._complete):
+            self._listener, self._started = None, True
+            self.pause()
+            listener.started(self)
+        elif self._complete:
+            self._listener = None
             body = b"".join(self._pieces)
             head = Head(self._status, self._content_type, self._custom_attributes, len(body))
-            self._listener.answered(head, body)
+            listener.answered(head, body)
         elif self._error is not None:
-            self._listener.failed(self._error)
+            self._listener = None
+            listener.failed(self._error)
 
     def _hand_on(self, sink: Sink) -> None:
         pieces, self._pieces = self._pieces, []
         if len(pieces) > PIECES_MAX:
             pieces = [b"".join(pieces)]
+        if self._over:
+            self._sink = None
         try:
             if pieces or self._complete:
                 sink.parts(pieces, self._complete)

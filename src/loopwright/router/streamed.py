@@ -197,12 +197,14 @@ class StreamExchange(Exchange):
             self.finish(wire)
         else:
             whole = b"".join(self._kept or ())
+            self._kept = None
             answer = head._replace(length=len(whole)), whole
             self._invoker.watched(self, route, variant, answer, wire)
 
     def broke(self, error: Exception) -> None:
         """See `source.Sink`."""
         self._release()
+        self._kept = None
         self._invoker.lost(self, self._route, self._variant)
         if self._first_s is None:
             self.finish(internal(error))
