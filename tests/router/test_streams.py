@@ -572,6 +572,37 @@ async def test_a_last_request_s_stream_ends_with_the_connection(tmp_path: Path) 
 
 
 @looped
+async def test_garbage_behind_a_stream_is_refused_after_it(tmp_path: Path) -> None:
+    async with running(tmp_path) as (gateway, (server,)):
+        client, wire = await begun(gateway, server)
+        client.send(b"this is no request\r\n\r\n")
+        wire.send(CHUNKED + chunk(b"ab"))
+        events = Events(client)
+        assert (await events.begin(), await events.part()) == (200, b"ab")
+        wire.send(chunk(b"cd") + LAST)
+        assert await events.rest() == b"cd"
+        assert (await client.answer())[0] == 400
+        assert await client.ended() == b""
+
+
+@looped
+async def test_a_request_in_pieces_may_want_a_stream(tmp_path: Path) -> None:
+    async with running(tmp_path) as (gateway, (server,)):
+        client = await gateway.connect()
+        (wire,) = await gateway.warm(client, server)
+        head, _, body = gateway.stream(b"in chunks").partition(b"\r\n\r\n")
+        head = head.replace(b"Content-Length: 9", b"Transfer-Encoding: chunked")
+        client.send(head + b"\r\nExpect: 100-continue\r\n\r\n")
+        assert await client.head() == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.send(chunk(body[:2]) + chunk(body[2:]) + LAST)
+        assert (await wire.message())[1] == body
+        wire.send(CHUNKED + chunk(b"ab") + LAST)
+        events = Events(client)
+        assert (await events.begin(), await events.rest()) == (200, b"ab")
+        await asked_again(gateway, client, wire)
+
+
+@looped
 async def test_the_control_plane_answers_after_a_stream(tmp_path: Path) -> None:
     async with running(tmp_path) as (gateway, (server,)):
         control = Server(tmp_path / "control.sock")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.server import await_that
+
 from .conftest import Client, post
 
 SCRIPT = """
@@ -26,6 +28,8 @@ def parts(wish, context):
             kind, _, rest = word.partition(":")
             if kind == "when":
                 when(os.path.join(at, rest))
+            elif kind == "mark":
+                open(os.path.join(at, rest), "w").close()
             elif kind == "raise":
                 raise ValueError(rest)
             elif kind == "exit":
@@ -96,8 +100,7 @@ class Reader:
 
 
 def until(path: Path) -> None:
-    while not path.exists():
-        pass
+    await_that(lambda: path.exists() or None, path.name)
 
 
 def test_each_part_is_there_before_the_next_is_made(server, module_unit):
@@ -165,10 +168,13 @@ def test_an_error_in_the_midst_breaks_the_connection_and_is_logged(server, wish)
 
 
 def test_a_client_that_goes_away_ends_the_iterator(server, module_unit):
-    for number, wish in enumerate(("say:1 when:go-a say:2", "when:go-b say:1", "endless:c")):
+    wishes = ("say:1 when:go-a say:2", "mark:began when:go-b say:1", "endless:c")
+    for number, wish in enumerate(wishes):
         with server.client() as client:
             client.send(post(wish.encode(), TEXT))
-            if number != 1:
+            if number == 1:
+                until(module_unit.base / "began")
+            else:
                 assert Reader(client).chunk()
         module_unit.write(f"go-{'abc'[number]}", "")
         until(module_unit.base / f"closed-{wish.replace(' ', '_')}")

@@ -15,6 +15,7 @@ from loopwright.runtime.server.exchange import Answer, Exchange, Streamed
 
 _NAMES = ("model_fn", "input_fn", "predict_fn", "output_fn", "transform_fn")
 _CUSTOM = "x-amzn-sagemaker-custom-attributes"
+_FRAMING = ("content-length", "transfer-encoding", "connection")
 
 Hook = Callable[..., Any]
 
@@ -172,7 +173,9 @@ def answer_of(result: Any, accept: str, context: Context, encode: Callable[[Any]
 
 def streamed(parts: Iterator[Any], status: int, media: str, headers: dict[str, str]) -> Answer:
     """An answer whose parts, bytes or str, are sent while they are made."""
-    return Streamed(status, b"", media, headers or None, _encoded(parts))
+    # How the answer ends is the server's to say.
+    kept = {name: value for name, value in headers.items() if name not in _FRAMING}
+    return Streamed(status, b"", media, kept or None, _encoded(parts))
 
 
 def _encoded(parts: Iterator[Any]) -> Iterator[bytes]:
