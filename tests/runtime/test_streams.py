@@ -28,6 +28,11 @@ def parts(wish, context):
             kind, _, rest = word.partition(":")
             if kind == "when":
                 when(os.path.join(at, rest))
+            elif kind == "said":
+                while rest not in said:
+                    yield ""
+            elif kind == "calls":
+                yield str(len(said))
             elif kind == "mark":
                 open(os.path.join(at, rest), "w").close()
             elif kind == "raise":
@@ -56,8 +61,13 @@ def parts(wish, context):
     finally:
         open(os.path.join(at, "closed-" + wish.replace("/", "").replace(" ", "_")), "w").close()
 
+said = []
+
 def transform_fn(model, body, content_type, accept, context):
-    if body.startswith("plain"):
+    if body.startswith("slow"):
+        time.sleep(0.006)
+    if body.startswith(("plain", "slow")):
+        said.append(body)
         return body, "text/csv"
     if body.startswith("nothing"):
         context.set_response_status(204)
@@ -208,6 +218,26 @@ def test_streams_take_turns(server, module_unit):
         for _ in range(50):
             assert [len(reader.chunk()) for reader in readers] == [65536] * 2
         assert server.post(b"plain", TEXT).body == b"plain"
+
+
+def test_a_part_of_no_bytes_lets_a_call_have_its_turn(server):
+    with server.client() as client:
+        client.send(post(b"say:1 said:plain-word say:2", TEXT))
+        reader = Reader(client)
+        assert reader.chunk() == b"1"
+        assert server.post(b"plain-word", TEXT).body == b"plain-word"
+        assert reader.rest() == b"2"
+
+
+def test_waiting_calls_leave_a_stream_its_turns(server):
+    with server.client() as busy, server.client() as client:
+        client.send(post(b"calls: said:plain-go calls:", TEXT))
+        reader = Reader(client)
+        before = int(reader.chunk())
+        busy.send(post(b"plain-go", TEXT) + post(b"slow", TEXT) * 60)
+        assert int(reader.chunk()) - before < 30
+        for _ in range(61):
+            assert busy.receive().status == 200
 
 
 def test_pipelined_answers_keep_their_order(server, module_unit):
