@@ -19,6 +19,7 @@ from loopwright.router.client import Client, Door
 from loopwright.router.invoke import Invoker
 from loopwright.router.journal import Journal
 from loopwright.router.routes import Instance, Routes, route_file
+from loopwright.router.tallies import Tallies, Tally
 from loopwright.router.upstream import Pool
 from loopwright.router.watch import Watch
 
@@ -113,8 +114,8 @@ class Gateway:
         loop = asyncio.get_running_loop()
         (folder / "routes").mkdir()
         self.pool = Pool(loop)
-        self.routes = Routes(folder / "routes")
-        self.folder = folder
+        self.tallies = Tallies(folder)
+        self.routes = Routes(folder / "routes", self.tallies)
         watch = Watch(self.pool, Journal(folder, loop))
         invoker = Invoker(self.routes, dict([KEY]), self.pool, watch, "123456789012")
         self.door = Door(loop, invoker, str(folder / "control.sock"))
@@ -124,14 +125,15 @@ class Gateway:
         self._server = await loop.create_server(lambda: Client(self.door), "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
-    def route(self, *servers: Server) -> list[Instance]:
-        """Endpoint `e` before these servers."""
+    def route(self, *servers: Server, **more: object) -> list[Instance]:
+        """Endpoint `e` before these servers; `more` is what else its document says."""
         instances = [{"id": one.path.stem, "address": str(one.path)} for one in servers]
         document = {
             "endpoint": "e", "region": "us-east-1", "arn": "a:b:c:d:1:f",
             "variants": [
                 {"name": "A", "weight": 1, "strategy": "RANDOM", "instances": instances}
             ],
+            **more,
         }  # fmt: skip
         route_file(self.folder / "routes", "us-east-1/e").write_bytes(orjson.dumps(document))
         self.routes.refresh()
@@ -139,18 +141,26 @@ class Gateway:
         assert route is not None
         return list(route.variants[0].instances)
 
+    def tally(self) -> Tally:
+        """What is counted of the endpoint's variant."""
+        return self.tallies.of(("us-east-1", "e", "", "A"), 1)
+
     async def connect(self) -> Wire:
         return Wire(*await asyncio.open_connection("127.0.0.1", self.port))
 
-    def request(self, body: bytes, **headers: str) -> bytes:
+    def request(self, body: bytes, path: str = "invocations", **headers: str) -> bytes:
         """A signed invocation of `e`."""
-        url = f"http://127.0.0.1:{self.port}/endpoints/e/invocations"
+        url = f"http://127.0.0.1:{self.port}/endpoints/e/{path}"
         sent = AWSRequest(method="POST", url=url, data=body, headers=headers)
         SigV4Auth(Credentials(*KEY), "sagemaker", "us-east-1").add_auth(sent)
-        lines = ["POST /endpoints/e/invocations HTTP/1.1", f"Host: 127.0.0.1:{self.port}"]
+        lines = [f"POST /endpoints/e/{path} HTTP/1.1", f"Host: 127.0.0.1:{self.port}"]
         lines += [f"{key}: {value}" for key, value in sent.headers.items()]
         head = "\r\n".join([*lines, f"Content-Length: {len(body)}"])
         return head.encode() + b"\r\n\r\n" + body
+
+    def stream(self, body: bytes, **headers: str) -> bytes:
+        """A signed invocation of `e` that wants its answer as a stream."""
+        return self.request(body, "invocations-response-stream", **headers)
 
     async def warm(self, client: Wire, server: Server, count: int = 1) -> list[Wire]:
         """Answer some requests, so that this many connections to the server are kept."""

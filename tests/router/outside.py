@@ -14,6 +14,7 @@ import orjson
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.eventstream import EventStreamBuffer
 
 from loopwright.keys import KeyFile
 from loopwright.router.routes import route_file
@@ -66,6 +67,14 @@ class Model:
             delay = json.loads(body or b"{}").get("sleep", 0)
             await asyncio.sleep(delay)
             answer = orjson.dumps({"by": self.name, "got": body.decode(), "headers": headers})
+            if b'"parts"' in body:
+                writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                for part in (answer[:9], answer[9:]):
+                    writer.write(b"%x\r\n%b\r\n" % (len(part), part))
+                    await writer.drain()
+                    await asyncio.sleep(0)
+                writer.write(b"0\r\n\r\n")
+                continue
             writer.write(
                 b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
                 % len(answer)
@@ -111,14 +120,16 @@ class Gateway:
         temporary.write_bytes(orjson.dumps({**document, "variants": variants}))
         temporary.rename(path)
 
-    def request(self, endpoint: str, body: bytes, **headers: str) -> bytes:
+    def request(
+        self, endpoint: str, body: bytes, call: str = "invocations", **headers: str
+    ) -> bytes:
         """A signed invocation as bytes, its body not included."""
-        url = f"http://127.0.0.1:{self.port}/endpoints/{endpoint}/invocations"
+        url = f"http://127.0.0.1:{self.port}/endpoints/{endpoint}/{call}"
         sent = AWSRequest(method="POST", url=url, data=body, headers=headers)
         SigV4Auth(Credentials(self.access_key, self.secret), "sagemaker", "us-east-1").add_auth(
             sent
         )
-        lines = [f"POST /endpoints/{endpoint}/invocations HTTP/1.1"]
+        lines = [f"POST /endpoints/{endpoint}/{call} HTTP/1.1"]
         lines += [f"Host: 127.0.0.1:{self.port}"]
         lines += [f"{key}: {value}" for key, value in sent.headers.items()]
         return "\r\n".join(lines).encode()
@@ -140,6 +151,27 @@ class Gateway:
             connection.sendall(head + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
             with connection.makefile("rb") as stream:
                 return read_whole(stream)
+
+    def stream(self, endpoint: str, body: bytes = b"{}") -> bytes:
+        """The parts of a streamed answer that came to its end.
+
+        Raises:
+            OSError, ValueError, IndexError, AssertionError: it did not.
+        """
+        with self.connect() as connection:
+            head = self.request(endpoint, body, "invocations-response-stream")
+            connection.sendall(head + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            with connection.makefile("rb") as stream:
+                status = int(stream.readline().split()[1])
+                while stream.readline().strip():
+                    pass
+                assert status == 200
+                buffer, parts = EventStreamBuffer(), []
+                while size := int(stream.readline(), 16):
+                    buffer.add_data(stream.read(size + 2)[:size])
+                    parts += [event.payload for event in buffer]
+                assert stream.read(2) == b"\r\n"
+                return b"".join(parts)
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)

@@ -10,6 +10,7 @@ import pytest
 import uvloop
 
 from loopwright.router import invoke
+from loopwright.router.client import IDLE_TIMEOUT_S
 from loopwright.router.invoke import BODY_BYTES_MAX, MODEL_TIME_S
 from tests.router.inside import Server, Wire, ok, running
 
@@ -279,6 +280,49 @@ def test_unusual_answers_are_read_too(tmp_path: Path, name: str) -> None:
     uvloop.run(test(tmp_path))
 
 
+@looped
+async def test_an_answer_may_end_with_its_connection(tmp_path: Path) -> None:
+    async with running(tmp_path) as (gateway, (server,)):
+        client = await gateway.connect()
+        for head in (b"HTTP/1.0 200 OK\r\n\r\n", b"HTTP/1.1 100 Go\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"):
+            (wire,) = await gateway.warm(client, server)
+            client.send(gateway.request(b"once"))
+            await wire.message()
+            wire.send(head)
+            await turns()
+            wire.send(b"all of it")
+            wire.writer.close()
+            assert await client.answer() == (200, b"all of it")
+        for cut in (b"HTTP/1.1 100 Go\r\n\r\n", b"HTTP/1.1 100 Go\r\n\r\nHTTP/1.1 200 OK\r\nX: "):
+            (wire,) = await gateway.warm(client, server)
+            client.send(gateway.request(b"once"))
+            await wire.message()
+            wire.send(cut)
+            wire.writer.close()
+            assert (await client.answer())[0] == 424
+
+
+@looped
+async def test_who_leaves_as_the_answer_comes_takes_no_other_s_connection(tmp_path: Path) -> None:
+    async with running(tmp_path) as (gateway, (server,)):
+        client = await gateway.connect()
+        client.send(gateway.request(b"mine"))
+        wire = await server.next()
+        await wire.message()
+        (connection,) = gateway.pool._all
+        (left,) = gateway.door.clients
+        # The answer frees the connection; before the task goes on, its client leaves.
+        connection.data_received(ok(b"mine"))
+        left._queue.popleft().leave()
+        await turns()
+        assert not connection.closed
+        other = await gateway.connect()
+        other.send(gateway.request(b"next"))
+        assert (await wire.message())[1] == b"next"
+        wire.send(ok(b"right"))
+        assert await other.answer() == (200, b"right")
+
+
 LAST = {
     "says close": b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nConnection: close\r\n\r\nab",
     "says too much": ok(b"ab") + b"more",
@@ -415,6 +459,29 @@ async def test_the_control_plane_answers_in_its_turn(tmp_path: Path) -> None:
         wire.send(ok(b"third"))
         assert await client.answer() == (200, b"third")
         control.stop()
+
+
+@looped
+async def test_a_client_that_takes_no_more_of_its_answer_is_cut_off(tmp_path: Path) -> None:
+    async with running(tmp_path) as (gateway, (server,)):
+        client = await gateway.connect()
+        (wire,) = await gateway.warm(client, server)
+        client.writer.transport.pause_reading()
+        client.send(gateway.request(b"large"))
+        await wire.message()
+        wire.send(ok(b"x" * 16_000_000))
+        (connection,) = gateway.door.clients
+        while not connection._full:
+            await asyncio.sleep(0)
+        await turns(100)
+        late = asyncio.get_running_loop().time() + 10 * IDLE_TIMEOUT_S
+        # It may take its time; it is the second look that finds nothing taken.
+        connection.check(late)
+        await turns()
+        assert gateway.door.clients
+        connection.check(late)
+        while gateway.door.clients:
+            await asyncio.sleep(0)
 
 
 @looped

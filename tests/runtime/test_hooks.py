@@ -1,5 +1,6 @@
 """Hooks of every form, called on a model without a server around it."""
 
+import io
 import json
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ import pytest
 
 from loopwright.runtime.failure import UnitFailure
 from loopwright.runtime.server import hooks
-from loopwright.runtime.server.exchange import Exchange, render
+from loopwright.runtime.server.exchange import Exchange, Streamed, render
 from loopwright.runtime.server.frameworks import plain
 from loopwright.runtime.server.model import HookedModel
 
@@ -138,6 +139,26 @@ def test_what_output_fn_may_return(result, status, body, content_type):
 def test_a_third_part_are_headers():
     answer = ask({"output_fn": lambda p, a: ("s", "text/plain", {"X-A": "1"})})
     assert answer.headers == {"x-a": "1"}
+
+
+@pytest.mark.parametrize(
+    ("result", "content_type"),
+    [
+        (iter([b"ab", "é", bytearray(b"c"), memoryview(b"d")]), "application/json"),
+        ((map(str, ["ab", "é", "c", "d"]), "text/plain"), "text/plain"),
+        ((io.BytesIO("abécd".encode()), "text/plain", {"Content-Length": "1"}), "text/plain"),
+    ],
+)
+def test_an_iterator_is_a_body_in_parts(result, content_type):
+    answer = ask({"output_fn": lambda prediction, accept: result})
+    assert isinstance(answer, Streamed)
+    assert (answer.status, answer.content_type, answer.headers) == (200, content_type, None)
+    assert b"".join(answer.parts) == "abécd".encode()
+
+
+def test_a_list_is_no_body_in_parts():
+    answer = ask({"output_fn": lambda prediction, accept: ["ab", "c"]})
+    assert (answer.body, isinstance(answer, Streamed)) == (b'["ab","c"]', False)
 
 
 def test_a_header_of_user_code_cannot_begin_another():

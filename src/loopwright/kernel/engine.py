@@ -37,6 +37,7 @@ from loopwright.kernel.records import Observation, Record
 from loopwright.kernel.statements import (
     CALL_NAMED,
     CALLS_OF,
+    DOCUMENT_NAMED,
     PENDING,
     REVISION_OF,
     UNITS_OF,
@@ -182,7 +183,7 @@ class Engine:
 
     def _taken(self, key: str, document: Mapping[str, Any] | None) -> bool:
         with self._store.reading() as connection:
-            row = connection.execute(sa.select(DOCUMENTS).where(DOCUMENTS.c.key == key)).first()
+            row = connection.execute(DOCUMENT_NAMED, {"of": key}).first()
         if row is None or document is None:
             return row is None and document is None and self._readers(key, None)
         return row.document == encode(document) and self._readers(key, version_of(row))
@@ -375,7 +376,7 @@ class Engine:
 def _publish(
     connection: sa.Connection, uid: str, key: str, document: Mapping[str, Any] | None
 ) -> None:
-    row = connection.execute(sa.select(DOCUMENTS).where(DOCUMENTS.c.key == key)).first()
+    row = connection.execute(DOCUMENT_NAMED, {"of": key}).first()
     if document is None:
         connection.execute(sa.delete(DOCUMENTS).where(DOCUMENTS.c.key == key))
     elif row is None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from loopwright.kernel.tables import CALLS, EVENTS, RECORDS, UNITS
+from loopwright.kernel.tables import CALLS, DOCUMENTS, EVENTS, RECORDS, UNITS
 
 OF: Final[sa.BindParameter[Any]] = sa.bindparam("of")
 
@@ -48,6 +48,7 @@ UNNEEDED: Final = (
 )
 CALLS_OF: Final = sa.select(CALLS).where(CALLS.c.record == OF)
 CALL_NAMED: Final = sa.select(CALLS.c.key).where(CALLS.c.key == OF)
+DOCUMENT_NAMED: Final = sa.select(DOCUMENTS).where(DOCUMENTS.c.key == OF)
 PENDING: Final = sa.select(CALLS).where(CALLS.c.state == "pending")
 
 

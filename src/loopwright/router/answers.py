@@ -1,4 +1,4 @@
-"""What a client gets back, as whole HTTP responses: a prediction, an event stream, an error.
+"""What a client gets back: a prediction or an error as a whole, an event stream in pieces.
 
 The parts of a head that are alike from answer to answer are made once.
 """
@@ -43,13 +43,12 @@ def _start(content_type: bytes, attributes: bytes, length: int, variant: str) ->
     return b"\r\n".join(lines) + b"\r\n"
 
 
-def streamed(head: Head, body: bytes, variant: str) -> bytes:
-    """The answer to InvokeEndpointWithResponseStream: an event stream of `PayloadPart`s."""
-    parts = [
-        eventstream.event("PayloadPart", body[start : start + PART_BYTES_MAX])
-        for start in range(0, len(body), PART_BYTES_MAX)
-    ]
-    whole = b"".join(parts)
+def stream_head(head: Head, variant: str, chunked: bool) -> bytes:
+    """The head of an answer to InvokeEndpointWithResponseStream.
+
+    Args:
+        chunked: Whether what follows is in `chunk`s; else it ends with the connection (HTTP/1.0).
+    """
     lines = [
         b"HTTP/1.1 200 OK",
         b"Content-Type: " + eventstream.CONTENT_TYPE.encode(),
@@ -59,8 +58,37 @@ def streamed(head: Head, body: bytes, variant: str) -> bytes:
     ]
     if head.custom_attributes:
         lines.append(b"X-Amzn-SageMaker-Custom-Attributes: " + head.custom_attributes)
-    lines.append(b"Content-Length: %d\r\n\r\n" % len(whole))
-    return b"\r\n".join(lines) + whole
+    lines.append(b"Transfer-Encoding: chunked" if chunked else b"Connection: close")
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def payload_parts(pieces: list[bytes]) -> bytes:
+    """Pieces of a model's answer as `PayloadPart` events, of at most 64 KiB each."""
+    return b"".join(
+        eventstream.event("PayloadPart", piece[start : start + PART_BYTES_MAX])
+        for piece in pieces
+        for start in range(0, len(piece), PART_BYTES_MAX)
+    )
+
+
+def chunk(data: bytes) -> bytes:
+    """A chunk of a chunked answer; nothing of nothing, which would be the last one."""
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+
+
+def model_stream_error(code: str, text: str) -> bytes:
+    """The event that ends a stream by the model's fault.
+
+    Args:
+        code: `ModelInvocationTimeExceeded` or `StreamBroken`.
+    """
+    body = orjson.dumps({"Message": text, "ErrorCode": code})
+    return eventstream.exception("ModelStreamError", body)
+
+
+def internal_stream_failure(text: str) -> bytes:
+    """The event that ends a stream by the gateway's fault."""
+    return eventstream.exception("InternalStreamFailure", orjson.dumps({"Message": text}))
 
 
 def model_error(route: Route, status: int, text: str) -> ApiError:

@@ -15,9 +15,10 @@ import httptools
 
 from loopwright.router.answers import error_response, text_response
 from loopwright.router.heads import Asked, Body, read_invocation
-from loopwright.router.invoke import BODY_BYTES_MAX, Exchange, Invoker
+from loopwright.router.invoke import BODY_BYTES_MAX, STREAM_SUFFIX, Exchange, Invoker
 from loopwright.router.passing import Passing
 from loopwright.router.prometheus import CONTENT_TYPE, PATH, allowed, page
+from loopwright.router.streamed import StreamExchange
 from loopwright.wire.errors import ApiError
 from loopwright.wire.http import PEER
 
@@ -66,8 +67,10 @@ class Client(asyncio.Protocol):
         self._passed: bool | None = None
         self._last = False
         self._deaf = False
-        # Whether the client has sent all while a request of its was passed on.
+        # Whether the client has sent all.
         self._ended = False
+        # Bytes of answers that it had not taken when it was last found idle.
+        self._unread = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -103,6 +106,8 @@ class Client(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._full = True
+        if self._queue:
+            self._queue[0].hold()
         if self._passing is not None:
             self._passing.pause_answer()
         else:
@@ -112,17 +117,33 @@ class Client(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._full = False
         if self._passing is not None:
-            self._passing.resume_answer()
+            if not self._queue:
+                self._passing.resume_answer()
         elif len(self._queue) < PIPELINE_MAX:
             self.resume()
+        if self._queue:
+            self._queue[0].flow()
 
     def eof_received(self) -> bool:
         # A client that ends within its body is gone; one that has sent all may half-close.
+        self._ended = True
+        if self._queue and self._queue[0].streams:
+            self._abort()
+            return False
         if self._passing is not None:
-            self._ended = True
             return self._passing.request_done
         self._last = True
         return bool(self._queue)
+
+    def _finish_now(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def _abort(self) -> None:
+        """Close at once. Who closes while a stream of his runs is nearly always gone, and its
+        model would go on."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
@@ -197,9 +218,14 @@ class Client(asyncio.Protocol):
         self._invoke(asked[0], asked[1], asked[2], body)
         return data[missing:]
 
-    def _invoke(self, path: str, query: str, headers: Mapping[str, str], body: Body) -> None:
+    def _invoke(
+        self, path: str, query: str, headers: Mapping[str, str], body: Body, chunked: bool = True
+    ) -> None:
         self._due = NEVER
-        exchange = Exchange(self, path, query, headers, body)
+        if path.endswith(STREAM_SUFFIX):
+            exchange: Exchange = StreamExchange(self, path, query, headers, body, chunked)
+        else:
+            exchange = Exchange(self, path, query, headers, body)
         self._queue.append(exchange)
         if len(self._queue) >= PIPELINE_MAX:
             self.pause()
@@ -271,12 +297,15 @@ class Client(asyncio.Protocol):
         if self._passing is not None:
             self._passing.end(keep)
         elif not self._last:
-            self._last = not keep
-            path, _, query = self._url.partition(b"?")
+            raw, _, rest = self._url.partition(b"?")
+            path, query = raw.decode("latin-1"), rest.decode("latin-1")
+            chunked = self._parser.get_http_version() != "1.0"
+            # A streamed answer to a client that knows no chunks ends with the connection.
+            self._last = not keep or (not chunked and path.endswith(STREAM_SUFFIX))
             body = b"".join(self._body)
             headers = self._headers
             self._begin()
-            self._invoke(path.decode("latin-1"), query.decode("latin-1"), headers, body)
+            self._invoke(path, query, headers, body, chunked)
             return
         self._begin()
 
@@ -304,6 +333,10 @@ class Client(asyncio.Protocol):
             queue.popleft()
             self._send(wire)
         if queue:
+            if self._ended and queue[0].streams:
+                # As in `eof_received`, but the answers so far shall leave.
+                self._finish_now()
+            queue[0].flow()
             return
         if self._passing is not None:
             self._after_queue()
@@ -320,6 +353,8 @@ class Client(asyncio.Protocol):
         after, self._after = self._after, []
         for chunk in after:
             self._send(chunk)
+        if self._passing is not None and not self._full:
+            self._passing.resume_answer()
         if self._last:
             self._finish()
         elif self._passed is not None:
@@ -373,12 +408,28 @@ class Client(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(chunk)
 
+    def may_write(self, exchange: Exchange) -> bool:
+        """Whether the answer may go on: its turn has come, and the client takes more."""
+        return not self._full and bool(self._queue) and self._queue[0] is exchange
+
+    def write_part(self, part: bytes) -> None:
+        """A part of the answer whose turn it is."""
+        self._send(part)
+
+    def stop(self) -> None:
+        """The gateway ends: end the stream that is under way, so that its end is seen."""
+        if self._queue:
+            self._queue[0].stop()
+
     # What the passing calls
 
     def write(self, chunk: bytes) -> None:
         """A part of the control plane's answer, which waits for those to earlier requests."""
         if self._queue:
+            # One read of it is held: what it waits for may be a stream of minutes.
             self._after.append(chunk)
+            if self._passing is not None:
+                self._passing.pause_answer()
         else:
             self._send(chunk)
 
@@ -418,9 +469,21 @@ class Client(asyncio.Protocol):
         if self._passing is not None:
             self._expect(BODY_TIMEOUT_S)
         elif (self._between and self._asked is None) or self._deaf:
-            self.close()
+            self._close_idle()
         else:
             self._refuse(ApiError("RequestTimeout", "The request came too slowly.", 408))
+
+    def _close_idle(self) -> None:
+        """Close, but not within an answer that the client still takes: a close would wait for it
+        for ever, so a client that takes nothing more is cut off."""
+        unread = 0 if self._transport is None else self._transport.get_write_buffer_size()
+        if unread == 0:
+            self.close()
+        elif unread == self._unread:
+            self._abort()
+        else:
+            self._unread = unread
+            self._expect(IDLE_TIMEOUT_S)
 
 
 @lru_cache(maxsize=512)

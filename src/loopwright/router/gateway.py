@@ -92,6 +92,10 @@ class Gateway:
         while any(not client.idle for client in self.door.clients) and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
             self.refresh()
+        for client in self.door.clients:
+            client.stop()
+        # What that has written leaves in the loop's next turns.
+        await asyncio.sleep(0.05)
         self._journal.flush()
         self._flush(last=True)
         (self.home / "run" / name).unlink(missing_ok=True)

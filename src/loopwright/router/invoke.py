@@ -5,7 +5,7 @@ connection in the very call that read it, and answered in the call that reads th
 something must be waited for (a new connection, a route, another instance) a task takes over.
 
 Limits and codes: the developer guide on InvokeEndpoint: 6 MB of body, 60 s of model time,
-`ModelError` 424 with the model's own status.
+`ModelError` 424 with the model's own status. Answers of the stream call: `streamed.py`.
 """
 
 import asyncio
@@ -19,17 +19,11 @@ from typing import ClassVar, Final, Protocol
 from urllib.parse import unquote
 from uuid import uuid4
 
-from loopwright.router.answers import error_response, model_error, streamed, success
+from loopwright.router.answers import error_response, model_error, success
 from loopwright.router.heads import Body, Head
 from loopwright.router.routes import Instance, Route, Routes, Variant, position
 from loopwright.router.tries import NoInstance, Tries
-from loopwright.router.upstream import (
-    Broken,
-    Connection,
-    Late,
-    NeverAccepted,
-    Pool,
-)
+from loopwright.router.upstream import NEVER, Broken, Connection, Late, NeverAccepted, Pool
 from loopwright.router.watch import Watch
 from loopwright.wire.errors import ApiError
 from loopwright.wire.sigv4 import SignatureError, verify
@@ -81,6 +75,7 @@ class Exchange:
         opened: Whether the session begins with it.
         place: Where its user stands on the line of all weights, if users are told apart.
         free: Whether its variant was chosen by weights alone.
+        streams: Whether its answer is passed on while it comes (`streamed.py`).
     """
 
     __slots__ = (
@@ -105,6 +100,7 @@ class Exchange:
         "wire",
     )
     method: ClassVar[str] = "POST"
+    streams: ClassVar[bool] = False
 
     def __init__(
         self, asker: Asker, path: str, query: str, headers: Mapping[str, str], body: Body
@@ -138,6 +134,11 @@ class Exchange:
     def content_type(self) -> str:
         """Of the request, or empty."""
         return self.headers.get("content-type", "")
+
+    @property
+    def model_time(self) -> float:
+        """How many seconds the model may take for its whole answer."""
+        return MODEL_TIME_S
 
     def finish(self, wire: bytes) -> None:
         """This is the answer."""
@@ -173,6 +174,25 @@ class Exchange:
         self.due = due = invoker.loop.time() + MODEL_TIME_S
         connection.send(head_of(self), self.body, self, due)
 
+    def waiter(self, connection: Connection, instance: Instance) -> "Waiter":
+        """What takes the answer to a request that a task sends."""
+        return Waiter(self, connection)
+
+    def conclude(
+        self, invoker: "Invoker", route: Route, variant: Variant, head: Head, body: bytes
+    ) -> None:
+        """Go on with an answer for which a task has waited."""
+        invoker.conclude(self, route, variant, head, body)
+
+    def flow(self) -> None:
+        """The answers before it are sent, and the client takes more."""
+
+    def hold(self) -> None:
+        """The client takes no more for now."""
+
+    def stop(self) -> None:
+        """The gateway ends; see `streamed.StreamExchange.stop`."""
+
     def answered(self, head: Head, body: bytes) -> None:
         """The model server's answer to what `send` sent."""
         self._instance.outstanding -= 1
@@ -185,7 +205,7 @@ class Exchange:
         self._connection = None
         if isinstance(error, Late):
             self._invoker.lost(self, self._route, self._variant)
-            self.finish(error_response(_late(self._route)))
+            self.finish(error_response(_late(self._route, self.model_time)))
             return
         tries = self._invoker.tries(self, self._route, self._variant, (self._instance, error))
         self._invoker.resume(self, self._route, tries)
@@ -194,10 +214,24 @@ class Exchange:
 class Waiter:
     """The taker of an answer for which a task waits."""
 
-    __slots__ = ("future",)
+    __slots__ = ("_connection", "_exchange", "future")
 
-    def __init__(self, future: "asyncio.Future[tuple[Head, bytes]]") -> None:
-        self.future = future
+    def __init__(self, exchange: Exchange, connection: Connection) -> None:
+        self._exchange = exchange
+        self._connection = connection
+        self.future: asyncio.Future[tuple[Head, bytes]]
+        self.future = asyncio.get_running_loop().create_future()
+
+    def send(self) -> None:
+        """Send the request; the task sees to the time."""
+        exchange = self._exchange
+        self._connection.send(head_of(exchange), exchange.body, self, NEVER)
+
+    def leave(self) -> None:
+        """The task waits no more."""
+        # An answer that has come has freed the connection, which may have another request.
+        if self.future.cancelled():
+            self._connection.leave()
 
     def answered(self, head: Head, body: bytes) -> None:
         if not self.future.done():
@@ -272,18 +306,29 @@ class Invoker:
         except ApiError as error:
             wire = error_response(error)
         if exchange.opened:
-            wire = _with_session(wire, exchange.session or "")
+            wire = with_session(wire, exchange.session or "")
         if route.plain:
             exchange.finish(wire)
         else:
-            self.watch.answered(
-                exchange,
-                lambda: head_of(exchange),
-                route,
-                variant,
-                (head, body),
-                lambda: exchange.finish(wire),
-            )
+            self.watched(exchange, route, variant, (head, body), wire)
+
+    def watched(
+        self,
+        exchange: Exchange,
+        route: Route,
+        variant: Variant,
+        answer: tuple[Head, bytes],
+        wire: bytes,
+    ) -> None:
+        """Give the client the (end of the) answer once what must be written of it is written."""
+        self.watch.answered(
+            exchange,
+            lambda: head_of(exchange),
+            route,
+            variant,
+            answer,
+            lambda: exchange.finish(wire),
+        )
 
     def lost(self, exchange: Exchange, route: Route, variant: Variant) -> None:
         """A variant had a request and will never answer it."""
@@ -306,7 +351,7 @@ class Invoker:
         except Exception as error:  # noqa: BLE001  # the log has it, the client its due answer
             exchange.finish(internal(error))
         else:
-            self.conclude(exchange, *answer)
+            exchange.conclude(self, *answer)
 
     async def _route(self, exchange: Exchange, region: str) -> Route:
         name = endpoint_of(exchange.path)
@@ -339,7 +384,7 @@ class Invoker:
             if tries is None:
                 tries = self.tries(exchange, route, _variant(exchange, route))
                 exchange.began = perf_counter()
-                exchange.due = self.loop.time() + MODEL_TIME_S
+                exchange.due = self.loop.time() + exchange.model_time
             try:
                 return (route, *await self._invoke(exchange, route, tries))
             except NoInstance:
@@ -376,7 +421,7 @@ class Invoker:
                 head, body = await self._ask(exchange, tries)
         except TimeoutError:
             self.lost(exchange, route, tries.variant)
-            raise _late(route) from None
+            raise _late(route, exchange.model_time) from None
         return tries.variant, head, body
 
     async def _ask(self, exchange: Exchange, tries: Tries) -> tuple[Head, bytes]:
@@ -387,12 +432,12 @@ class Invoker:
             instance.outstanding += 1
             try:
                 connection = await self.pool.take(instance.address)
-                future: asyncio.Future[tuple[Head, bytes]] = self.loop.create_future()
-                connection.send(head_of(exchange), exchange.body, Waiter(future), float("inf"))
+                waiter = exchange.waiter(connection, instance)
+                waiter.send()
                 try:
-                    return await future
+                    return await waiter.future
                 except asyncio.CancelledError:
-                    connection.leave()
+                    waiter.leave()
                     raise
             except (NeverAccepted, Broken) as error:
                 tries.failed(instance, error)
@@ -471,7 +516,7 @@ def fields_of(attributes: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, sign, value in pairs if sign}
 
 
-def _with_session(wire: bytes, session: str) -> bytes:
+def with_session(wire: bytes, session: str) -> bytes:
     """The answer that tells the id of a session that began with it."""
     expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + SESSION_S))
     line = f"\r\nX-Amzn-SageMaker-New-Session-Id: {session}; Expires={expires}\r\n".encode()
@@ -488,8 +533,6 @@ def response(exchange: Exchange, route: Route, variant: Variant, head: Head, bod
     variant.tally.answered(head.status, perf_counter() - began, began - exchange.arrived)
     if head.status >= 400:
         raise model_error(route, head.status, body.decode("utf-8", "replace"))
-    if exchange.path.endswith(STREAM_SUFFIX):
-        return streamed(head, body, variant.name)
     return success(head, body, variant.name)
 
 
@@ -497,8 +540,7 @@ def head_of(exchange: Exchange) -> bytes:
     """The request's head as a container sees it: all other headers are stripped."""
     headers = exchange.headers
     # The stream call has its own header for what the model should accept.
-    stream = exchange.path.endswith(STREAM_SUFFIX)
-    accept = headers.get("x-amzn-sagemaker-accept" if stream else "accept")
+    accept = headers.get("x-amzn-sagemaker-accept" if exchange.streams else "accept")
     start = _head_start(headers.get("content-type"), accept)
     attributes, inference = headers.get(CUSTOM_ATTRIBUTES), headers.get(INFERENCE_ID)
     if attributes is not None:
@@ -538,6 +580,6 @@ def _instance_ids(route: Route) -> set[str]:
     return {item.unit_id for variant in route.variants for item in variant.instances}
 
 
-def _late(route: Route) -> ApiError:
-    text = f"Your invocation timed out: the model took more than {MODEL_TIME_S:g} s."
+def _late(route: Route, seconds: float) -> ApiError:
+    text = f"Your invocation timed out: the model took more than {seconds:g} s."
     return model_error(route, 0, text)

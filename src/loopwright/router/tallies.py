@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from loopwright.contract.buckets import PER_DOUBLING, ZERO, packed
+from loopwright.contract.buckets import PER_DOUBLING, ZERO, bucket_of, packed
 
 FLUSH_S: Final = 1.0
 FILE_BYTES_MAX: Final = 1_048_576
@@ -43,6 +43,51 @@ class Counted(NamedTuple):
         )
 
 
+class Latencies:
+    """Latencies of one kind, as a point holds them."""
+
+    __slots__ = ("buckets", "count", "least", "most", "total")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.total = self.most = 0.0
+        self.least = float("inf")
+        self.buckets: defaultdict[int, int] = defaultdict(int)
+
+    def add(self, seconds: float) -> None:
+        """One more."""
+        self.count += 1
+        self.total += seconds
+        self.least = min(self.least, seconds)
+        self.most = max(self.most, seconds)
+        self.buckets[bucket_of(seconds * MICROSECONDS)] += 1
+
+    def point(self) -> list[Any]:
+        """Count, sum, minimum, maximum and distribution, in microseconds."""
+        spans = (MICROSECONDS * value for value in (self.total, self.least, self.most))
+        return [float(self.count), *spans, packed(self.buckets)]
+
+
+class Streams:
+    """Of a variant's streamed answers since the last flush; made when there is one."""
+
+    __slots__ = ("broken", "first", "of_model", "of_overhead")
+
+    def __init__(self) -> None:
+        self.broken = 0
+        self.first, self.of_model, self.of_overhead = Latencies(), Latencies(), Latencies()
+
+    def points(self) -> dict[str, list[Any]]:
+        """As `Tally.points`."""
+        count, broken = float(self.first.count), float(self.broken)
+        return {
+            "FirstChunkLatency": self.first.point(),
+            "FirstChunkModelLatency": self.of_model.point(),
+            "FirstChunkOverheadLatency": self.of_overhead.point(),
+            "MidStreamErrors": [count, broken, 0.0, float(self.broken > 0)],
+        }
+
+
 NOTHING: Final = Counted([0.0] * 4, [0] * BUCKETS)
 
 
@@ -64,6 +109,7 @@ class Tally:
         "overhead",
         "overhead_least",
         "overhead_most",
+        "streams",
         "total",
     )
 
@@ -109,6 +155,7 @@ class Tally:
         # How often a latency in microseconds fell into each bucket of `contract.buckets`.
         self.of_model: defaultdict[int, int] = defaultdict(int)
         self.of_overhead: defaultdict[int, int] = defaultdict(int)
+        self.streams: Streams | None = None
 
     def answered(self, status: int, seconds: float, overhead: float = 0.0) -> None:
         """A model server's answer to a request that it had for so long, and the gateway before."""
@@ -138,6 +185,26 @@ class Tally:
         """A request to which no answer came."""
         self.invocations += 1
         self.errors_5 += 1
+
+    def streamed(self, model: float, sent: float, broken: bool = False) -> None:
+        """A streamed answer is over, which is counted besides `answered`, `failed` or `left`.
+
+        Args:
+            model: Seconds from the request to the model server to the first bytes of its answer.
+            sent: Seconds from the client's request to the first part of the answer.
+            broken: Whether it broke after that.
+        """
+        streams = self.streams
+        if streams is None:
+            streams = self.streams = Streams()
+        streams.first.add(sent)
+        streams.of_model.add(model)
+        streams.of_overhead.add(max(0.0, sent - model))
+        streams.broken += broken
+
+    def left(self) -> None:
+        """A request whose client went away within its answer."""
+        self.invocations += 1
 
     def points(self) -> dict[str, list[Any]]:
         """By metric: count, sum, minimum, maximum, of latencies also the distribution.
@@ -169,6 +236,8 @@ class Tally:
                 *(MICROSECONDS * value for value in spans),
                 packed(self.of_overhead),
             ]
+        if self.streams is not None:
+            found |= self.streams.points()
         return found
 
 

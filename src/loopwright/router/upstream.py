@@ -19,6 +19,8 @@ ANSWER_BYTES_MAX: Final = 26_214_400
 """An answer is held until it is whole, so an endless one must not take all memory: SageMaker's
 quota, "Maximum payload size for endpoint invocation" of 25 MB."""
 NEVER: Final = float("inf")
+FRAMING: Final = (b"content-length", b"transfer-encoding")
+"""One of these headers says where an answer ends; without, it ends with the connection."""
 TCP: Final = "tcp:"
 """How the address of an instance begins that listens on a port, not on a Unix socket."""
 
@@ -61,6 +63,7 @@ class Connection(asyncio.Protocol):
         "_bound",
         "_content_type",
         "_custom_attributes",
+        "_framed",
         "_fresh",
         "_head",
         "_missing",
@@ -89,6 +92,8 @@ class Connection(asyncio.Protocol):
         self._seen, self._bound = 0, HEAD_BYTES_MAX
         self._parts: list[bytes] = []
         self._content_type = self._custom_attributes = b""
+        # Whether that answer says where it ends; else it ends with the connection.
+        self._framed = False
         self._fresh = True
         self._begun = False
         self._unsent = False
@@ -121,6 +126,33 @@ class Connection(asyncio.Protocol):
         self._taker = None
         self.drop()
 
+    # An answer that another protocol reads (`source.py`)
+
+    def lend(self, reader: asyncio.Protocol) -> None:
+        """Let `reader` have what comes, until it calls `returned` or `leave`."""
+        self._transport.set_protocol(reader)
+
+    def returned(self, keep: bool) -> None:
+        """The reader's answer is complete; see `_done`."""
+        self._taker = None
+        self._fresh = False
+        self.due = NEVER
+        self._transport.set_protocol(self)
+        if self._unsent or self._transport.get_write_buffer_size() or self.closed or not keep:
+            self.drop()
+        else:
+            self._pool.give_back(self)
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on after `pause`."""
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
     # The answer
 
     def data_received(self, data: bytes) -> None:
@@ -137,7 +169,7 @@ class Connection(asyncio.Protocol):
                 self._more(data)
             elif head.length > ANSWER_BYTES_MAX:
                 self._begun = True
-                self._fail(_too_large(ANSWER_BYTES_MAX))
+                self._fail(too_large(ANSWER_BYTES_MAX))
             elif len(body) == head.length:
                 self._done(head, body, True)
             elif len(body) > head.length:
@@ -166,10 +198,11 @@ class Connection(asyncio.Protocol):
             return
         self._seen += len(data)
         if self._seen > self._bound:
-            self._fail(_too_large(self._bound))
+            self._fail(too_large(self._bound))
 
     def on_headers_complete(self) -> None:
-        self._bound = ANSWER_BYTES_MAX + HEAD_BYTES_MAX
+        if self._parser.get_status_code() >= 200:
+            self._bound = ANSWER_BYTES_MAX + HEAD_BYTES_MAX
 
     def on_message_begin(self) -> None:
         if self._taker is None:
@@ -181,6 +214,8 @@ class Connection(asyncio.Protocol):
             self._content_type = value
         elif lowered == b"x-amzn-sagemaker-custom-attributes":
             self._custom_attributes = value
+        elif lowered in FRAMING:
+            self._framed = True
 
     def on_body(self, body: bytes) -> None:
         self._parts.append(body)
@@ -193,10 +228,14 @@ class Connection(asyncio.Protocol):
             # The real answer follows.
             self._parts.clear()
             self._content_type = self._custom_attributes = b""
+            self._framed = False
             return
+        self._whole(status, self._parser.should_keep_alive())
+
+    def _whole(self, status: int, keep: bool) -> None:
         body = b"".join(self._parts)
         head = Head(status, self._content_type, self._custom_attributes, len(body))
-        self._done(head, body, self._parser.should_keep_alive())
+        self._done(head, body, keep)
 
     def _done(self, head: Head, body: bytes, keep: bool) -> None:
         """Hand over the answer; keep the connection if it is certain where the next one begins."""
@@ -209,6 +248,7 @@ class Connection(asyncio.Protocol):
             self._seen, self._bound = 0, HEAD_BYTES_MAX
             self._parts = []
             self._content_type = self._custom_attributes = b""
+            self._framed = False
         # Answered before it was asked to the end: what is left would be taken for a request.
         early = self._unsent or self._transport.get_write_buffer_size()
         if early or self.closed or not keep:
@@ -222,6 +262,10 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         self.closed = True
+        in_body = self._parser is not None and self._bound != HEAD_BYTES_MAX
+        if in_body and not self._framed and self._taker is not None:
+            # The answer of a server that says its end by closing (HTTP/1.0's way).
+            self._whole(self._parser.get_status_code(), keep=False)
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._taker is None:
@@ -253,7 +297,8 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
 
-def _too_large(most: int) -> Broken:
+def too_large(most: int) -> Broken:
+    """An answer has more bytes than `most`, in its head or in all."""
     what = "the head of " if most == HEAD_BYTES_MAX else ""
     return Broken(f"{what}the model server's answer has over {most} bytes", silent=False)
 

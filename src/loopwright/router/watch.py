@@ -36,6 +36,8 @@ class Asked(Protocol):
     free: bool
 
     @property
+    def model_time(self) -> float: ...
+    @property
     def inference_id(self) -> str: ...
     @property
     def attributes(self) -> str: ...
@@ -185,8 +187,8 @@ class Copy:
         self.task: asyncio.Task[None] | None = None
 
     def due(self, loop: asyncio.AbstractEventLoop) -> float:
-        """When a shadow's time is over: the live variant's limit, 60 s."""
-        return loop.time() + 60.0
+        """When a shadow's time is over: the live variant's limit."""
+        return loop.time() + self.asked.model_time
 
     def answered(self, head: Head, body: bytes) -> None:
         seconds = perf_counter() - self.began

@@ -15,14 +15,20 @@ from typing import cast
 import httptools
 
 from loopwright.runtime.server import heads
-from loopwright.runtime.server.exchange import Answer, Exchange, render
+from loopwright.runtime.server.exchange import (
+    LAST_CHUNK,
+    TEXT,
+    Answer,
+    Exchange,
+    render,
+    render_head,
+)
 
 HEAD_BYTES_MAX = 64 * 1024
 PENDING_MAX = 64
 LINGER_S = 2.0
 _PLAIN = b"POST /"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_TEXT = "text/plain; charset=utf-8"
 
 
 @dataclass
@@ -65,11 +71,13 @@ class Connection(asyncio.Protocol):
         "_body_bytes",
         "_continue_due",
         "_deaf",
+        "_full",
         "_head_bytes",
         "_headers",
         "_method",
         "_mid_request",
         "_missing",
+        "_old",
         "_parser",
         "_paused",
         "_pending",
@@ -93,6 +101,10 @@ class Connection(asyncio.Protocol):
         self._missing = 0
         self._deaf = False
         self._paused = False
+        # Whether the client takes no more for now.
+        self._full = False
+        # Whether the client speaks HTTP/1.0, which knows no chunks.
+        self._old = False
         self._continue_due = False
         self._begin()
         self.gone = False
@@ -114,6 +126,9 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.gone = True
         self._site.open.discard(self)
+        for exchange in self._pending:
+            if exchange.stream is not None:
+                exchange.stream.leave()
         self._pending.clear()
 
     def data_received(self, data: bytes) -> None:
@@ -145,10 +160,15 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         # A client that does not read its answers may not send more requests.
+        self._full = True
         self._pause()
+        if self._pending and (stream := self._pending[0].stream) is not None:
+            stream.hold()
 
     def resume_writing(self) -> None:
+        self._full = False
         self._resume()
+        self._flow()
 
     # -- the parser's callbacks -----------------------------------------------------------------
 
@@ -189,6 +209,7 @@ class Connection(asyncio.Protocol):
         # A wish to change protocols is not granted; what follows it is then not for this parser.
         stays = self._parser.should_keep_alive() and b"upgrade" not in self._headers
         keep_alive = stays and not self._site.draining
+        self._old = self._parser.get_http_version() == "1.0"
         method, path, headers = self._method, self._url.partition(b"?")[0], self._headers
         self._mid_request = self._continue_due = False
         self._begin()
@@ -246,7 +267,11 @@ class Connection(asyncio.Protocol):
         if self.gone:
             return
         exchange.keep_alive = exchange.keep_alive and not self._site.draining
-        exchange.wire = render(answer, exchange.keep_alive)
+        self._complete(exchange, render(answer, exchange.keep_alive))
+
+    def _complete(self, exchange: Exchange, last: bytes) -> None:
+        """These are the (last) bytes of an answer."""
+        exchange.wire = last
         pending = self._pending
         if pending[0] is not exchange:
             return
@@ -260,6 +285,39 @@ class Connection(asyncio.Protocol):
             self._continue_if_due()
         if self._paused and len(pending) < PENDING_MAX // 4:
             self._resume()
+        if pending:
+            self._flow()
+
+    def stream(self, exchange: Exchange) -> None:
+        """The answer is made by `exchange.stream`, which may begin once it is its turn."""
+        if self._pending[0] is exchange:
+            self._flow()
+
+    def _flow(self) -> None:
+        """Let the answer whose turn it is go on, if it is made while it is sent."""
+        if self._pending and not self._full and (stream := self._pending[0].stream) is not None:
+            stream.flow()
+
+    def send_head(self, exchange: Exchange, answer: Answer) -> None:
+        """The head of an answer that follows in parts."""
+        exchange.keep_alive = exchange.keep_alive and not (self._site.draining or self._old)
+        self._transport.write(render_head(answer, exchange.keep_alive, not self._old))
+
+    def send_part(self, part: bytes) -> None:
+        """A part, not empty, of the answer whose turn it is."""
+        self._transport.write(part if self._old else b"%x\r\n%b\r\n" % (len(part), part))
+
+    def end(self, exchange: Exchange) -> None:
+        """The last part is sent."""
+        exchange.keep_alive = exchange.keep_alive and not self._site.draining
+        self._complete(exchange, b"" if self._old else LAST_CHUNK)
+
+    def break_off(self) -> None:
+        """End the connection so that the client sees that its answer is not complete."""
+        if self._old:
+            self._transport.abort()
+        else:
+            self._transport.close()
 
     def expire(self, now: float, idle_s: float, stall_s: float) -> None:
         """See Site.sweep."""
@@ -295,7 +353,7 @@ class Connection(asyncio.Protocol):
         self._mid_request = False
         exchange = Exchange(self, {}, b"", keep_alive=False)
         self._pending.append(exchange)
-        self.reply(exchange, Answer(status, sentence.encode(), _TEXT))
+        self.reply(exchange, Answer(status, sentence.encode(), TEXT))
 
     def _close_gently(self) -> None:
         """Close after the last answer, but go on reading: a reset would destroy that answer."""

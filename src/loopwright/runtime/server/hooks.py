@@ -4,17 +4,18 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from loopwright.runtime.failure import UnitFailure
-from loopwright.runtime.server.exchange import Answer, Exchange
+from loopwright.runtime.server.exchange import Answer, Exchange, Streamed
 
 _NAMES = ("model_fn", "input_fn", "predict_fn", "output_fn", "transform_fn")
 _CUSTOM = "x-amzn-sagemaker-custom-attributes"
+_FRAMING = ("content-length", "transfer-encoding", "connection")
 
 Hook = Callable[..., Any]
 
@@ -141,7 +142,8 @@ def answer_of(result: Any, accept: str, context: Context, encode: Callable[[Any]
 
     Args:
         result: bytes or str; (body, content type); (body, content type, headers); or a response
-            object of Flask's or Starlette's kind. Other bodies are encoded as JSON.
+            object of Flask's or Starlette's kind. The body may be an iterator of bytes and str, as
+            generators are: it is sent while it is made. Other bodies are encoded as JSON.
         accept: The content type if the hook does not name one.
         context: What the hook has set.
         encode: Makes JSON of other bodies.
@@ -162,6 +164,30 @@ def answer_of(result: Any, accept: str, context: Context, encode: Callable[[Any]
         result = result.encode()
     elif isinstance(result, bytearray | memoryview):
         result = bytes(result)
+    elif hasattr(result, "__next__"):
+        return streamed(result, status, media, headers)
     elif not isinstance(result, bytes):
         result = encode(result)
     return Answer(status, result, media, headers or None)
+
+
+def streamed(parts: Iterator[Any], status: int, media: str, headers: dict[str, str]) -> Answer:
+    """An answer whose parts, bytes or str, are sent while they are made."""
+    # How the answer ends is the server's to say.
+    kept = {name: value for name, value in headers.items() if name not in _FRAMING}
+    return Streamed(status, b"", media, kept or None, _encoded(parts))
+
+
+def _encoded(parts: Iterator[Any]) -> Iterator[bytes]:
+    try:
+        for part in parts:
+            if isinstance(part, str):
+                yield part.encode()
+            elif isinstance(part, bytes | bytearray | memoryview):
+                yield bytes(part)
+            else:
+                kind = type(part).__name__
+                raise TypeError(f"A part of the answer is a {kind}; it must be bytes or str.")
+    finally:
+        if hasattr(parts, "close"):
+            parts.close()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import orjson
 
 from loopwright.runtime.server.connection import Connection, Site
-from loopwright.runtime.server.exchange import JSON, Answer, Exchange
+from loopwright.runtime.server.exchange import JSON, TEXT, Answer, Exchange
 from loopwright.runtime.server.turns import Model, Turns
 
 try:
@@ -18,7 +18,6 @@ except ImportError:
     uvloop = None  # type: ignore[assignment]  # asyncio's own loop serves too, more slowly
 
 BACKLOG = 2048
-_TEXT = "text/plain; charset=utf-8"
 _log = logging.getLogger(__name__)
 
 
@@ -104,15 +103,15 @@ class _Server:
             if method == b"POST":
                 self._turns.submit(exchange)
                 return
-            answer = Answer(405, b"Use POST.", _TEXT, {"allow": "POST"})
+            answer = Answer(405, b"Use POST.", TEXT, {"allow": "POST"})
         elif path not in (b"/ping", b"/execution-parameters"):
             paths = "/ping, /invocations, /execution-parameters"
-            answer = Answer(404, f"There is no such path; use {paths}.".encode(), _TEXT)
+            answer = Answer(404, f"There is no such path; use {paths}.".encode(), TEXT)
         elif method not in (b"GET", b"HEAD"):
-            answer = Answer(405, b"Use GET.", _TEXT, {"allow": "GET"})
+            answer = Answer(405, b"Use GET.", TEXT, {"allow": "GET"})
         elif path == b"/ping":
             # A model that does not come back answers nobody: the platform shall replace it.
-            answer = Answer(503 if self._turns.stuck else 200, b"", _TEXT)
+            answer = Answer(503 if self._turns.stuck else 200, b"", TEXT)
         else:
             answer = Answer(200, b"" if method == b"HEAD" else self._parameters, JSON)
         exchange.connection.reply(exchange, answer)

@@ -8,18 +8,22 @@ several requests are predicted by one call and split again.
 import logging
 from typing import Any
 
-import orjson
-
 from loopwright.runtime.server import codecs
-from loopwright.runtime.server.exchange import JSON, Answer, Exchange, RequestRefused, media_type
+from loopwright.runtime.server.exchange import (
+    JSON,
+    Answer,
+    Exchange,
+    RequestRefused,
+    answer_of_failure,
+    media_type,
+)
 from loopwright.runtime.server.frameworks.base import Framework, RowPredict
-from loopwright.runtime.server.hooks import Context, Hook, UserHooks, answer_of
+from loopwright.runtime.server.hooks import Context, Hook, UserHooks, answer_of, streamed
 
 CELLS_MAX = 16_384
 """How many numbers requests are joined to. Larger tables cost more than joining them saves: their
 objects and arrays no longer fit the caches and are taken from the system anew each time (measured:
 100 rows of 64 columns from 32 clients took 2.2 times the CPU in tables of 64,000 numbers)."""
-_TEXT = "text/plain; charset=utf-8"
 _log = logging.getLogger(__name__)
 
 
@@ -51,12 +55,8 @@ class HookedModel:
         """Answer one request; whatever goes wrong becomes the answer's status and text."""
         try:
             return self._answer(exchange)
-        except RequestRefused as refused:
-            return Answer(refused.status, refused.sentence.encode(), _TEXT)
         except Exception as error:  # noqa: BLE001  # the log has its traceback, the client its text
-            _log.exception("The request failed.")
-            body = orjson.dumps({"error": f"{type(error).__name__}: {error}"})
-            return Answer(500, body, JSON)
+            return answer_of_failure(error)
 
     def _answer(self, exchange: Exchange) -> Answer:
         if not exchange.body and self._framework.empty_status and not self._own_input:
@@ -77,8 +77,10 @@ class HookedModel:
             return answer_of(
                 self._own_output(prediction, accept, context), accept, context, _as_json
             )
-        body = self._framework.write(prediction, accept)
         media = context.content_type or accept
+        if hasattr(prediction, "__next__"):
+            return streamed(prediction, context.status, media, context.headers)
+        body = self._framework.write(prediction, accept)
         return Answer(context.status, body, media, context.headers or None)
 
     def accept_of(self, exchange: Exchange) -> str:

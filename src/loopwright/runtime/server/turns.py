@@ -4,6 +4,9 @@ All that one turn of the event loop has read is answered in the next callback, t
 model can do that. Nothing ever waits for more to come. A model whose calls are short runs in the
 loop itself; a slow one in a single thread, so that /ping still answers, and then the requests
 that arrive meanwhile form the next call.
+
+Answers that are made while they are sent (`streams.py`) go on slice by slice in that thread, in
+turn with the calls: the model is never in two of its functions at once.
 """
 
 import asyncio
@@ -14,7 +17,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from loopwright.runtime.server.exchange import JSON, Answer, Exchange
+from loopwright.runtime.server.exchange import JSON, Answer, Exchange, Streamed
+from loopwright.runtime.server.streams import Stream
 
 SLOW_S = 0.005
 TOGETHER_MAX = 256
@@ -43,6 +47,9 @@ class Turns:
         self._waiting: deque[Exchange] = deque()
         self._scheduled = False
         self._busy = False
+        self._streams: deque[Stream] = deque()
+        # Whether the next turn is a stream's.
+        self._owed = False
         # The first call is taken to be slow: warming up often is.
         self._call_s = 10 * SLOW_S
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
@@ -65,6 +72,11 @@ class Turns:
 
     def _turn(self) -> None:
         self._scheduled = False
+        if self._streams and (self._owed or not self._waiting):
+            self._owed = False
+            self._advance(self._streams.popleft())
+            return
+        self._owed = True
         started = time.perf_counter()
         while chunk := self._take():
             if self._call_s > SLOW_S:
@@ -74,8 +86,11 @@ class Turns:
             self._deliver(chunk, answers)
             if time.perf_counter() - started > SLOW_S:
                 break
-        if self._waiting:
-            # The loop reads and answers /ping before it goes on.
+        # The loop reads and answers /ping before it goes on.
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if (self._waiting or self._streams) and not self._scheduled and not self._busy:
             self._scheduled = True
             self._loop.call_soon(self._turn)
 
@@ -113,11 +128,52 @@ class Turns:
                 self.stuck = False
             else:
                 self._deliver(chunk, future.result())
-            if self._waiting and not self._scheduled:
-                self._scheduled = True
-                self._loop.call_soon(self._turn)
+            self._schedule()
 
         return finish
+
+    # Streams
+
+    def _stream(self, exchange: Exchange, answer: Streamed) -> None:
+        """Begin an answer that is made while it is sent."""
+        connection = exchange.connection
+        if connection.gone:
+            return
+        if answer.status in (204, 304):
+            # These have no body.
+            whole = Answer(answer.status, b"", answer.content_type, answer.headers)
+            connection.reply(exchange, whole)
+            return
+        exchange.stream = Stream(exchange, answer, self._loop, self._ready)
+        connection.stream(exchange)
+
+    def _ready(self, stream: Stream) -> None:
+        """A stream wants its next slice."""
+        if stream not in self._streams:
+            self._streams.append(stream)
+        self._schedule()
+
+    def _advance(self, stream: Stream) -> None:
+        self._busy = True
+        late = self._loop.call_later(self._timeout_s, self._give_up_stream, stream)
+        future = self._loop.run_in_executor(self._thread, stream.advance)
+
+        def finish(future: asyncio.Future[None]) -> None:
+            late.cancel()
+            self._busy = self.stuck = False
+            stream.advanced(future.exception())
+            self._schedule()
+
+        future.add_done_callback(finish)
+
+    def _give_up_stream(self, stream: Stream) -> None:
+        self.stuck = True
+        _log.error("The next part of an answer did not come within %g s.", self._timeout_s)
+        if not stream.begun:
+            self._refuse([stream.exchange], 504)
+        stream.give_up()
+        self._refuse(list(self._waiting), 504)
+        self._waiting.clear()
 
     def _give_up(self, chunk: list[Exchange]) -> None:
         self.stuck = True
@@ -133,4 +189,7 @@ class Turns:
 
     def _deliver(self, chunk: list[Exchange], answers: list[Answer]) -> None:
         for exchange, answer in zip(chunk, answers, strict=True):
-            exchange.connection.reply(exchange, answer)
+            if type(answer) is Streamed:
+                self._stream(exchange, answer)
+            else:
+                exchange.connection.reply(exchange, answer)
