@@ -13,7 +13,9 @@ import uvloop
 
 from loopwright.contract.frames import FOLDER, read_frames
 from loopwright.router import streamed
+from loopwright.router.client import Client
 from loopwright.router.source import Source
+from loopwright.router.upstream import Connection
 from tests.router.events import CHUNKED, LAST, Events, chunk
 from tests.router.inside import Gateway, Server, Wire, ok, running
 from tests.router.outside import Gateway as Process
@@ -153,7 +155,7 @@ async def test_a_shadow_gets_its_copy_at_the_end_and_is_compared(tmp_path: Path)
 @looped
 async def test_a_stream_that_is_over_holds_no_memory_until_a_collection(tmp_path: Path) -> None:
     def held() -> int:
-        kinds = (Source, streamed.StreamExchange)
+        kinds = (Source, streamed.StreamExchange, Client, Connection)
         return sum(isinstance(item, kinds) for item in gc.get_objects())
 
     gc.collect()

@@ -103,6 +103,8 @@ class Client(asyncio.Protocol):
         for exchange in self._queue:
             exchange.leave()
         self._queue.clear()
+        # It refers to this one, so both would stay in memory until a collection.
+        self._parser = None
 
     def pause_writing(self) -> None:
         self._full = True

@@ -293,6 +293,9 @@ class Connection(asyncio.Protocol):
         """Close at once, for good."""
         self.closed = True
         self.due = NEVER
+        # It refers to this one, so both would stay, with all that was read, until a collection.
+        self._parser = None
+        self._parts = []
         self._pool.lost(self)
         self._transport.abort()
 

@@ -58,7 +58,7 @@ class Turns:
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing runs."""
-        return not (self._waiting or self._busy)
+        return not (self._waiting or self._streams or self._busy)
 
     def submit(self, exchange: Exchange) -> None:
         """Answer this request at the end of this turn of the loop, or as soon as possible."""
