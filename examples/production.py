@@ -143,10 +143,10 @@ def compare(rows: object, labels: object) -> None:
         # Looking early and often does no harm: the test holds whenever one stops.
         found = own.describe_online_experiment(OnlineExperimentName=NAME)["Variants"]
         control, treatment = found
-        if "Mean" in control and "PValue" in treatment:
+        if "Mean" in control and "Mean" in treatment:
             print(
                 f"after {sent}: champion {control['Mean']:.3f}, challenger "
-                f"{treatment['Mean']:.3f}, p {treatment['PValue']:.2g}"
+                f"{treatment['Mean']:.3f}, p {treatment.get('PValue', 1.0):.2g}"
             )
         if treatment.get("Significant"):
             break
@@ -213,7 +213,8 @@ def clean_up(variants: list[str]) -> None:
         sagemaker.get_waiter("endpoint_deleted").wait(
             EndpointName=NAME, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
         )
-    cloudwatch.delete_alarms(AlarmNames=[NAME])
+    if cloudwatch.describe_alarms(AlarmNames=[NAME])["MetricAlarms"]:
+        cloudwatch.delete_alarms(AlarmNames=[NAME])
     for config in sagemaker.list_endpoint_configs(NameContains=NAME)["EndpointConfigs"]:
         sagemaker.delete_endpoint_config(EndpointConfigName=config["EndpointConfigName"])
     for name in variants:

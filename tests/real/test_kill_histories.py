@@ -140,13 +140,20 @@ def _name(folder: UnitFolder) -> str:
     return str((folder.read("program.json") or {})["log"]["stream"]).partition("/")[0]
 
 
+def _any_left(server: Server) -> bool:
+    listed = server.client("sagemaker").list_training_jobs(
+        NameContains="history-", StatusEquals="InProgress"
+    )
+    return bool(listed["TrainingJobSummaries"])
+
+
 def _kill_at_random(server: Server, chooser: random.Random) -> tuple[Counter[str], Counter[str]]:
     """Kills by what was killed, and by job; with a look at what is shown after each."""
     done: Counter[str] = Counter()
     hit: Counter[str] = Counter()
     draws = 0
     # On a busy machine jobs start and end one by one: it takes more draws to meet half of them.
-    while draws < DRAWS or (draws < 6 * DRAWS and len(hit) < HISTORIES / 2):
+    while draws < DRAWS or (len(hit) < HISTORIES / 2 and _any_left(server)):
         draws += 1
         time.sleep(chooser.uniform(0.0, 0.3))  # The instant is what is tried.
         what = chooser.choices(("rank", "shim", "plane"), (6, 4, 1))[0]

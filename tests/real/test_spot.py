@@ -135,7 +135,7 @@ def test_work_without_checkpoints_is_told_to_be_lost(server: Server) -> None:
     request = _spot(server, "forgetful", 40, 0.1, CheckpointConfig=None)
     server.client("sagemaker").create_training_job(**request)
     _trains(server, "forgetful")
-    _interrupt("forgetful", server)
+    server.client("loopwright").interrupt_training_job(TrainingJobName="forgetful")
     found = server.trained("forgetful")
     assert found["TrainingJobStatus"] == "Completed"
     told = _told(found)
@@ -266,7 +266,7 @@ print("ends with", state["sum"], flush=True)
 
     await_that(kept, "two checkpoints of three files")
     _trains(server, "library")
-    _interrupt("library", server)
+    server.client("loopwright").interrupt_training_job(TrainingJobName="library")
     assert server.trained("library")["TrainingJobStatus"] == "Completed"
     begins = _begins(server, "library")
     assert len(begins) == 2
