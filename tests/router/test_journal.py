@@ -45,7 +45,7 @@ def test_what_is_captured_leaves_room_on_the_disk(
     kept = {}
     for path in (tmp_path / "journal").glob("*.frames"):
         for end, head, _, _ in read_frames(path.read_bytes()):
-            kept[head[0], int(path.stem.partition("-")[2])] = end
+            kept[head[0], int(path.stem.rpartition("-")[2])] = end
     assert sorted(name for name, _ in kept) == ["d", "e", "g"]
     # Nobody finds another frame where a lost one should have been.
     files = {number for _, number in kept}
@@ -55,3 +55,18 @@ def test_what_is_captured_leaves_room_on_the_disk(
         else:
             assert number not in files
     loop.close()
+
+
+def test_the_same_process_id_makes_no_name_twice(tmp_path: Path) -> None:
+    """What was taken of a file is known by its name, and may outlive it by a moment."""
+    loop = asyncio.new_event_loop()
+    names = set()
+    for _ in range(2):
+        journal = Journal(tmp_path, loop)
+        journal.post(frame(["a"], b"x"))
+        journal.flush()
+        (path,) = (tmp_path / "journal").glob("*.frames")
+        names.add(path.name)
+        path.unlink()
+    loop.close()
+    assert len(names) == 2

@@ -60,6 +60,14 @@ def test_lines_carry_distributions_of_latencies_only(tmp_path: Path) -> None:
     assert dict(unpacked(packed)) == {ZERO: 1, bucket_of(100.0): 2}
 
 
+def test_the_same_process_id_makes_no_name_twice(tmp_path: Path) -> None:
+    for _ in range(2):
+        tallies = Tallies(tmp_path)
+        tallies.of(KEY, 1).answered(200, 0.001)
+        tallies.flush(at_once=True)
+    assert len(list(tmp_path.glob("invocations-*.jsonl"))) == 2
+
+
 def test_counts_of_several_workers_are_summed(tmp_path: Path) -> None:
     workers = [Tallies(tmp_path, number) for number in range(2)]
     for tallies, seconds in zip(workers, (0.001, 0.002), strict=True):

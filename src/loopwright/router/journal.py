@@ -4,8 +4,8 @@ A frame is written before the answer that it tells of is sent, by one write for 
 turn of the event loop: once a client has its answer, the kernel has the frame, and a killed
 gateway loses none. (A machine that loses power may: nothing is synced.)
 
-A file `journal/PID-NUMBER.frames` is only ever appended to (`contract/frames.py`). A frame that is
-cut off was never told of to any client.
+A file `journal/PID-START-NUMBER.frames` is only ever appended to (`contract/frames.py`). A frame
+that is cut off was never told of to any client.
 """
 
 import asyncio
@@ -35,6 +35,9 @@ class Journal:
 
     def __init__(self, home: Path, loop: asyncio.AbstractEventLoop) -> None:
         self._folder = home / FOLDER
+        # No name comes twice, also where processes get the same ids after each boot: what was
+        # taken of a file is known by its name.
+        self._process = f"{os.getpid()}-{time.time_ns():x}"
         self._loop = loop
         self._fd = -1
         self._number = 0
@@ -123,7 +126,7 @@ class Journal:
             raise OSError(errno.ENOSPC, reason, str(self._folder))
         while True:
             self._number += 1
-            path = self._folder / f"{os.getpid()}-{self._number:09d}.frames"
+            path = self._folder / f"{self._process}-{self._number:09d}.frames"
             try:
                 self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
             except FileExistsError:

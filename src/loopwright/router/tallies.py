@@ -251,6 +251,8 @@ class Tallies:
 
     def __init__(self, folder: Path, number: int = 0) -> None:
         self._folder = folder
+        # No name comes twice, as in `journal.Journal`.
+        self._process = f"{os.getpid()}-{time.time_ns():x}"
         self._file = 1
         self._own_file = folder / COUNTS.format(number)
         self._tallies: dict[Key, Tally] = {}
@@ -311,7 +313,7 @@ class Tallies:
         if not used:
             return
         lines = [orjson.dumps([*key, t.instances, now, t.points()]) + b"\n" for key, t in used]
-        path = self._folder / f"invocations-{os.getpid()}-{self._file:09d}.jsonl"
+        path = self._folder / f"invocations-{self._process}-{self._file:09d}.jsonl"
         with path.open("ab") as stream:
             stream.write(b"".join(lines))
             self._file += stream.tell() > FILE_BYTES_MAX
