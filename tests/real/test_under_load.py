@@ -45,7 +45,10 @@ class World:
         """Process ids of the gateway's workers, by number."""
         found = {}
         for path in (self.server.home / "run").glob("gateway*.json"):
-            state = json.loads(path.read_text())
+            try:
+                state = json.loads(path.read_text())
+            except FileNotFoundError:  # Its successor is about to write it.
+                continue
             if os.path.exists(f"/proc/{state['pid']}"):
                 found[state["number"]] = state["pid"]
         return found

@@ -5,6 +5,7 @@ Says why it failed: to torchrun in the file that it names, else in the file of i
 
 import atexit
 import contextlib
+import io
 import json
 import logging
 import os
@@ -35,6 +36,7 @@ def main(argv: list[str]) -> int:
         Its exit code; whoever calls ends by sys.exit, for threads and exit functions.
     """
     codes: list[int] = []
+    _write_lines()
     # Registered first, so it runs after the script's own exit functions.
     atexit.register(leave, codes)
     try:
@@ -43,6 +45,14 @@ def main(argv: list[str]) -> int:
         tell(ended.reason)
         codes.append(ended.exit_code)
     return codes[-1]
+
+
+def _write_lines() -> None:
+    """Write line by line, not what `print` is given and the line's end apart: the ranks of a host
+    share one log, and two of them could make one line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True, write_through=False)
 
 
 def leave(codes: list[int]) -> None:
