@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from loopwright.compute.folder import UnitFolder
-from tests.server import BUCKET, Server, await_that, training_request
+from tests.server import BUCKET, Server, training_request
 
 pytestmark = pytest.mark.real
 HISTORIES = 20
@@ -147,14 +147,26 @@ def _any_left(server: Server) -> bool:
     return bool(listed["TrainingJobSummaries"])
 
 
-def _kill_at_random(server: Server, chooser: random.Random) -> tuple[Counter[str], Counter[str]]:
-    """Kills by what was killed, and by job; with a look at what is shown after each."""
+def _has_begun(folder: UnitFolder) -> bool:
+    log = Path((folder.read("program.json") or {})["log_path"])
+    return log.exists() and b"begins" in log.read_bytes()
+
+
+def _kill_at_random(
+    server: Server, chooser: random.Random, jobs: list[tuple[str, str, int]]
+) -> tuple[Counter[str], Counter[str]]:
+    """Begin jobs, one by one, and kill meanwhile; kills by what was killed, and by job.
+
+    What is shown is looked at after each kill. On a busy machine the first jobs end before the last
+    begin, and it takes more draws to meet half of them.
+    """
     done: Counter[str] = Counter()
     hit: Counter[str] = Counter()
     draws = 0
-    # On a busy machine jobs start and end one by one: it takes more draws to meet half of them.
-    while draws < DRAWS or (len(hit) < HISTORIES / 2 and _any_left(server)):
+    while draws < DRAWS or jobs or (len(hit) < HISTORIES / 2 and _any_left(server)):
         draws += 1
+        if jobs:
+            _begin(server, *jobs.pop(0))
         time.sleep(chooser.uniform(0.0, 0.3))  # The instant is what is tried.
         what = chooser.choices(("rank", "shim", "plane"), (6, 4, 1))[0]
         if what == "plane":
@@ -162,7 +174,11 @@ def _kill_at_random(server: Server, chooser: random.Random) -> tuple[Counter[str
             server.start()
             done[what] += 1
             continue
-        live = [folder for folder in _live(server) if hit[_name(folder)] < KILLS_EACH_MAX]
+        live = [
+            folder
+            for folder in _live(server)
+            if hit[_name(folder)] < KILLS_EACH_MAX and _has_begun(folder)
+        ]
         fresh = [folder for folder in live if not hit[_name(folder)]]
         if live and _kill(chosen := chooser.choice(fresh or live), what):
             done[what] += 1
@@ -174,10 +190,11 @@ def _kill_at_random(server: Server, chooser: random.Random) -> tuple[Counter[str
 def test_twenty_histories_of_kills_tear_no_checkpoint(roomy: Server) -> None:
     server = roomy
     steps = {f"history-{n}": (STEPS_MAX, 5)[n % 2] for n in range(HISTORIES)}
-    for number, (name, count) in enumerate(steps.items()):
-        _begin(server, name, ("moved", "in-place")[number % 2], count)
-    await_that(lambda: len(_live(server)) >= 4 or None, "the first jobs")
-    done, hit = _kill_at_random(server, random.Random(SEED))
+    jobs = [
+        (name, ("moved", "in-place")[number % 2], count)
+        for number, (name, count) in enumerate(steps.items())
+    ]
+    done, hit = _kill_at_random(server, random.Random(SEED), jobs)
     assert min(done["rank"], done["shim"], done["plane"]) > 0
     assert len(hit) >= HISTORIES / 2
     attempts = 0
