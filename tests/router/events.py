@@ -1,4 +1,4 @@
-"""The events of a streamed answer as a client reads them, with botocore's own decoder."""
+"""The events of a streamed answer, read with botocore's own decoder, and both ends of a stream."""
 
 import asyncio
 from collections import deque
@@ -8,10 +8,11 @@ from typing import Any
 import orjson
 from botocore.eventstream import EventStreamBuffer
 
-from tests.router.inside import SECONDS, Wire
+from tests.router.inside import SECONDS, Gateway, Server, Wire, ok
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n"
 LAST = b"0\r\n\r\n"
+UNTIL_CLOSE = b"HTTP/1.0 200 OK\r\ncontent-type: text/plain\r\n\r\n"
 
 
 def chunk(data: bytes) -> bytes:
@@ -78,3 +79,35 @@ class Events:
                 assert await self.next() is None
                 return event[0], orjson.loads(event[1])
         raise AssertionError("the stream ended well")
+
+
+async def begun(gateway: Gateway, server: Server) -> tuple[Wire, Wire]:
+    """A client whose stream was asked of a model server: both ends."""
+    client = await gateway.connect()
+    (wire,) = await gateway.warm(client, server)
+    client.send(gateway.stream(b"stream"))
+    assert (await wire.message())[1] == b"stream"
+    return client, wire
+
+
+async def asked_again(gateway: Gateway, client: Wire, wire: Wire) -> None:
+    """The client's and the model server's connection go on with a plain call."""
+    client.send(gateway.request(b"next"))
+    assert (await wire.message())[1] == b"next"
+    wire.send(ok(b"plain"))
+    assert await client.answer() == (200, b"plain")
+
+
+async def held_back(wire: Wire) -> int:
+    """Send chunks until nobody reads any more; how many bytes that took."""
+    transport, size = wire.writer.transport, 65_536
+    sent = quiet = 0
+    while quiet < 200:
+        if transport.get_write_buffer_size() < 2 * size:
+            wire.send(chunk(b"z" * size))
+            sent, quiet = sent + size, 0
+        else:
+            await asyncio.sleep(0)
+            quiet += 1
+        assert sent < 64_000_000
+    return sent
