@@ -2,9 +2,10 @@ import json
 import signal
 import subprocess
 import sys
-import zipfile
 
 import pytest
+
+from loopwright.runtime import failure
 
 SCRIPT = {"sagemaker_program": "train.py", "sagemaker_submit_directory": "s3://b/sourcedir.tar.gz"}
 
@@ -62,7 +63,7 @@ def test_an_exception_is_told_in_full_on_the_log_and_short_in_the_file(unit):
         "ExecuteUserScriptError:\nExitCode 1\n"
         'ErrorMessage "ValueError: bad"\n'
         f"ExtraInfo \"{code}, line 2, in main: raise ValueError('bad')\"\n"
-        f'Command "{sys.executable} train.py -a 1"'
+        f'Command "{unit.base}/.loopwright/env/bin/python train.py -a 1"'
     )
     assert done.stderr.startswith(f'Traceback (most recent call last):\n  File "{code}", line 3')
     assert "loopwright" not in done.stderr.partition("ExecuteUserScriptError")[0]
@@ -73,10 +74,23 @@ def test_an_exception_is_told_in_full_on_the_log_and_short_in_the_file(unit):
     [
         ("sys.exit()", 0, None),
         ("sys.exit(0)", 0, None),
-        ("sys.exit(3)", 3, "ExitCode 3"),
+        (
+            "sys.stderr.write('no column price\\n')\nsys.exit(3)",
+            3,
+            'ErrorMessage "no column price"',
+        ),
         ("sys.exit('no data')", 1, 'ErrorMessage "no data"'),
+        ("sys.exit(['no', 'data'])", 1, "ErrorMessage \"['no', 'data']\""),
+        ("import argparse\nargparse.ArgumentParser().error('bad')", 2, "train.py: error: bad"),
+        ("import warnings\nwarnings.warn('low memory')\nsys.exit(4)", 4, "UserWarning: low memory"),
+        (
+            "import threading\nt = threading.Thread(target=lambda: 1 / 0)\n"
+            "t.start(); t.join(); sys.exit(1)",
+            1,
+            "ZeroDivisionError: division by zero",
+        ),
         ("1 +", 1, "SyntaxError"),
-        ("import nothing_like_this", 1, "ModuleNotFoundError"),
+        ("import nothing.like.this", 1, "nothing is not installed here: put it into requirements"),
         ("raise KeyError('k')", 1, "KeyError: 'k'"),
     ],
 )
@@ -89,10 +103,52 @@ def test_exit_codes(unit, ending, code, reason):
         assert reason in unit.failure()
 
 
-def test_a_long_message_stays_within_what_describe_shows(unit):
-    train(unit, "raise ValueError('x' * 5000)\n")
-    assert len(unit.failure()) <= 1024
-    assert "Command" in unit.failure()
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "raise ValueError('first ' + 'x' * 5000 + ' last')",
+        "sys.exit('ValueError: first ' + 'x' * 5000 + ' last')",
+        "sys.stderr.write('ValueError: first ' + 'x' * 3000 + ' last\\n'); sys.exit(1)",
+    ],
+)
+def test_of_a_long_message_both_ends_are_shown(unit, ending):
+    train(unit, f"import sys\n{ending}\n", {"words": "y" * 500})
+    assert len(unit.failure()) <= failure.TEXT_CHARS_MAX
+    assert 'ErrorMessage "ValueError: first xxx' in unit.failure()
+    assert 'xxx last"' in unit.failure()
+    assert unit.failure().endswith('yyy"')
+
+
+def test_what_a_program_that_cannot_tell_leaves_is_put_together(unit):
+    done = train(unit, "import os, sys\nsys.stderr.write('licence missing\\n')\nos._exit(9)\n")
+    assert done.returncode == 9
+    assert not (unit.base / "output/failure").exists()
+    noted = (unit.base / ".loopwright/running.json").read_text()
+    assert failure.told(noted, 139, "licence missing", "") == (
+        'ExecuteUserScriptError:\nExitCode 139\nErrorMessage "licence missing"\n'
+        'ExtraInfo "killed by signal 11 (SIGSEGV)"\n'
+        f'Command "{unit.base}/.loopwright/env/bin/python train.py"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("noted", "words", "extra", "said"),
+    [
+        ("", "the end", "", "the end"),
+        ("", "the end", "OutOfMemory: all used", "OutOfMemory: all used: the end"),
+        ("", "", "OutOfMemory: all used", "OutOfMemory: all used"),
+        ("[1]", "the end", "", "the end"),
+        ('{"kind": "K", "command": 7}', "the end", "", "the end"),
+    ],
+)
+def test_without_a_note_the_words_are_told_alone(noted, words, extra, said):
+    assert failure.told(noted, 3, words, extra) == said
+
+
+def test_last_words_are_whole_lines_that_fit():
+    assert failure.last_words(["a" * 30, "second", "third", "", ""], 20) == "second\nthird"
+    assert failure.last_words(["x", "a" * 30], 20) == "a" * 30
+    assert failure.last_words(["", ""]) == ""
 
 
 def test_threads_and_exit_functions_run_on_after_the_script(unit):
@@ -147,7 +203,10 @@ def test_a_shell_script_is_run_by_bash(unit):
     done = unit.run("train", LOOPWRIGHT_SOURCE=str(archive))
     assert done.stdout == "-n 2 2 2\n"
     assert done.returncode == 2
-    assert "/bin/bash ended with exit code 2" in unit.failure()
+    # Its words are on the log only.
+    assert not (unit.base / "output/failure").exists()
+    noted = json.loads((unit.base / ".loopwright/running.json").read_text())
+    assert noted["command"] == ["/bin/bash", str(unit.base / "code/go.sh"), "-n", "2"]
 
 
 @pytest.mark.parametrize(
@@ -185,48 +244,6 @@ def test_an_unknown_verb(unit):
     assert "must be one of train, serve, run" in done.stderr
 
 
-# -- requirements.txt ------------------------------------------------------------------------------
-
-
-def wheel(unit, name="tinypkg", version="1.0"):
-    """A wheel made by hand, so that no build tool and no network is needed."""
-    path = unit.base / f"bundle/{name}-{version}-py3-none-any.whl"
-    path.parent.mkdir(exist_ok=True)
-    folder = f"{name}-{version}.dist-info"
-    with zipfile.ZipFile(path, "w") as bundle:
-        bundle.writestr(f"{name}.py", f"VERSION = '{version}'\n")
-        metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-        bundle.writestr(f"{folder}/METADATA", metadata)
-        bundle.writestr(f"{folder}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-        bundle.writestr(f"{folder}/RECORD", "")
-    return path
-
-
-def test_requirements_are_installed_for_a_fresh_interpreter(unit):
-    unit.write("bundle/requirements.txt", f"# mine\n./{wheel(unit).name}\n")
-    done = train(unit, "import sys, tinypkg\nprint(tinypkg.VERSION, sys.argv)\n", {"a": 1})
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("1.0 ['train.py', '-a', '1']\n")
-    assert (unit.base / ".loopwright/packages/tinypkg.py").exists()
-
-
-def test_satisfied_requirements_need_no_network_and_no_fresh_interpreter(unit):
-    unit.write("bundle/requirements.txt", "numpy\npytest>=1\n")
-    done = train(unit, "print('ran')\n")
-    assert done.stdout.endswith("ran\n"), done.stderr
-    assert not (unit.base / ".loopwright").exists()
-
-
-def test_a_failing_installation_is_the_failure(unit):
-    unit.write("bundle/requirements.txt", "surely-not-a-package-of-anyone==9\n")
-    done = train(unit, "print('must not run')\n")
-    assert done.returncode == 1
-    assert "must not run" not in done.stdout
-    reason = unit.failure()
-    assert reason.startswith("InstallRequirementsError:\nExitCode 1\n")
-    assert "surely-not-a-package-of-anyone==9" in reason
-
-
 # -- the verb run ----------------------------------------------------------------------------------
 
 
@@ -240,7 +257,7 @@ def test_run_takes_a_python_script_in_process(unit, command):
 
 def test_run_execs_anything_else_and_python_is_ours(unit):
     done = unit.run("run", "/bin/bash", "-c", "python -c 'import sys; print(sys.prefix)'; exit 9")
-    assert done.stdout.strip() == sys.prefix
+    assert done.stdout.strip() == str(unit.base / ".loopwright/env")
     assert done.returncode == 9
     done = unit.run("run", "python3", "-c", "print('inline')")
     assert done.stdout == "inline\n"

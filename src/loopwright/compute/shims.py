@@ -28,10 +28,14 @@ from loopwright.compute.points import PointReader
 from loopwright.compute.staging import StagingError
 from loopwright.kernel.records import Observation
 from loopwright.kernel.units import Capacity, Program
+from loopwright.runtime.failure import OUT_OF_MEMORY, last_words, told
 
 LOG = logging.getLogger(__name__)
 PROBE_S: Final = 1.0
 PING_TIMEOUT_S: Final = 2.0
+UNIT_FILE_BYTES_MAX: Final = 4096
+TOLD_CHARS_MAX: Final = 1024
+TAIL_BYTES_MAX: Final = 8192
 TCP: Final = "tcp:"
 """How the address of a server begins that listens on a port, not on a Unix socket."""
 Stager = Callable[[Program, Path], None]
@@ -238,10 +242,8 @@ class ShimBackend(ABC):
         started = folder.read("started") or {}
         code = end.get("exit_code")
         message = end.get("staging") or end.get("why", "")
-        if not message and end.get("out_of_memory"):
-            message = "OutOfMemory: the unit used more memory than its instance type has"
         if not message and code != 0:
-            message = failure_text(folder, end.get("last", ""))
+            message = failure_text(folder, code or 1, end)
         return Observation(
             "lost" if end.get("lost") else "exited",
             exit_code=code if code is not None or end.get("lost") else 1,
@@ -251,6 +253,7 @@ class ShimBackend(ABC):
             **self._seen(folder, program),
             signalled=bool(end.get("stopped")),
             cut=bool(end.get("cut")),
+            told=read_unit_file(folder, "output", "message")[:TOLD_CHARS_MAX],
         )
 
     def _probe(self, unit_id: str, address: str) -> bool:
@@ -299,31 +302,49 @@ def _connected(home: Path, address: str) -> socket.socket:
     return connection
 
 
-def failure_text(folder: UnitFolder, last: str = "") -> str:
-    """What the unit wrote to `output/failure`, else its last lines.
+def failure_text(folder: UnitFolder, exit_code: int, end: Mapping[str, Any]) -> str:
+    """Why a unit failed: what it wrote to `output/failure`, else its last words on the log.
 
     Args:
-        last: These, where they could not be written to the log.
+        end: Its `exit.json`: `last` holds its last lines where they could not be written to the
+            log, `out_of_memory` says that it used up its memory.
     """
-    path = folder.base / "output" / "failure"
+    extra = OUT_OF_MEMORY if end.get("out_of_memory") else ""
+    written = read_unit_file(folder, "output", "failure").strip()
+    if written:
+        return f"{extra}: {written}" if extra else written
+    words = str(end.get("last", "")) or last_words(_tail(folder))
+    return told(read_unit_file(folder, ".loopwright", "running.json"), exit_code, words, extra)
+
+
+def read_unit_file(folder: UnitFolder, *parts: str) -> str:
+    """The beginning of a file of the unit's, empty if there is none; no link leads elsewhere."""
+    path = folder.base
     try:
-        if path.is_file() and not path.is_symlink():
-            with path.open("rb") as stream:
-                told = stream.read(4096).decode("utf-8", "replace").strip()
-            if told:
-                return told
+        for part in parts:
+            path = path / part
+            if path.is_symlink():
+                return ""
+        if not path.is_file():
+            return ""
+        with path.open("rb") as stream:
+            return stream.read(UNIT_FILE_BYTES_MAX).decode("utf-8", "replace")
     except OSError:
         LOG.warning("%s could not be read", path)
-    if last:
-        return last
+        return ""
+
+
+def _tail(folder: UnitFolder) -> list[str]:
+    """The last lines of the unit's log."""
     program = folder.read("program.json") or {}
     try:
         with open(program["log_path"], "rb") as stream:
-            stream.seek(max(0, os.fstat(stream.fileno()).st_size - 4096))
-            tail = stream.read().decode("utf-8", "replace").splitlines()[-5:]
+            size = os.fstat(stream.fileno()).st_size
+            stream.seek(max(0, size - TAIL_BYTES_MAX))
+            lines = stream.read().decode("utf-8", "replace").splitlines()
     except (OSError, KeyError):
-        return ""
-    return "\n".join(line.partition("\t")[2] for line in tail)
+        return []
+    return [line.partition("\t")[2] if "\t" in line else line for line in lines]
 
 
 def _hosts(program: Program) -> str:

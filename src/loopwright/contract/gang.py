@@ -104,6 +104,11 @@ class Gang:
         )
 
     @property
+    def told(self) -> str:
+        """What the units left to be told, of the first one that left anything."""
+        return next((unit.told for unit in self.seen if unit.told), "")
+
+    @property
     def seconds(self) -> float:
         """How long the units ran."""
         if self.started is None or self.ended is None:

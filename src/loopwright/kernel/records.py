@@ -73,6 +73,7 @@ class Observation:
         interruption: Why its capacity was taken back, if it was.
         signalled: Of a unit that is over: whether the stop reached it while it ran.
         cut: Of one that the stop reached: whether it used up its grace, and was killed.
+        told: Of one that is over: what it left to be told, whether it failed or not.
     """
 
     state: str
@@ -90,6 +91,7 @@ class Observation:
     interruption: str = ""
     signalled: bool = False
     cut: bool = False
+    told: str = ""
 
     @property
     def over(self) -> bool:

@@ -138,6 +138,8 @@ def _finish(record: Record, now: float, state: str, gang: Gang, reason: str = ""
         changes["FailureReason"] = reason[:1024]
         if failure is not None and failure.message:
             changes["ExitMessage"] = failure.message[:1024]
+    if gang.told:
+        changes["ExitMessage"] = gang.told
     return SetStatus(changes, f"{state}: {reason}" if reason else state)
 
 

@@ -12,7 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from loopwright.runtime import failure, paths
+from loopwright.runtime import failure, packages, paths
 
 # verb -> module and function; imported only when asked for, so that each verb starts quickly.
 VERBS = {
@@ -38,13 +38,14 @@ def main(argv: list[str]) -> int:
         given = repr(argv[0]) if argv else "nothing"
         sys.stderr.write(f"The verb is {given}; it must be one of {', '.join(VERBS)}.\n")
         return 2
-    _own_interpreter_first()
     module, name = VERBS[argv[0]]
     verb: Callable[[list[str]], int] = getattr(importlib.import_module(module), name)
     try:
+        packages.prepare(paths.tree())
         return verb(argv[1:])
     except failure.UnitFailure as ended:
-        _write(ended.reason)
+        if ended.reason:
+            _write(ended.reason)
         return ended.exit_code
     except Exception as error:  # noqa: BLE001  # the last place where the reason can be written
         traceback.print_exc()
@@ -65,11 +66,3 @@ def _line_by_line() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, errors="backslashreplace")
-
-
-def _own_interpreter_first() -> None:
-    """Let `python` in the user's shell commands mean this interpreter, with its packages."""
-    folder = os.path.dirname(sys.executable)
-    found = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    if folder and found[0] != folder:
-        os.environ["PATH"] = os.pathsep.join([folder, *found])

@@ -48,9 +48,14 @@ class Tree:
         return self.base / "checkpoints"
 
     @property
-    def packages(self) -> Path:
-        """What the user's requirements.txt asked for and the runtime does not bring."""
-        return self.base / ".loopwright" / "packages"
+    def environment(self) -> Path:
+        """The unit's own environment of packages; see `runtime.packages`."""
+        return self.base / ".loopwright" / "env"
+
+    @property
+    def note(self) -> Path:
+        """What runs in the unit just now; see `runtime.failure`."""
+        return self.base / ".loopwright" / "running.json"
 
     def channel(self, name: str) -> Path:
         """The folder of one input channel."""

@@ -4,7 +4,7 @@ import re
 import sys
 from pathlib import Path
 
-from loopwright.runtime import program
+from loopwright.runtime import paths, program, source
 from loopwright.runtime.failure import UnitFailure
 
 _PYTHON = re.compile(r"(?:.*/)?python(?:3(?:\.\d+)?)?")
@@ -26,6 +26,8 @@ def run(argv: list[str]) -> int:
     python = _PYTHON.fullmatch(argv[0]) is not None
     script = argv[1:] if python else argv
     if script and not script[0].startswith("-") and _is_python_file(script[0], trusted=python):
+        if source.may_install(Path(script[0]).absolute().parent):
+            source.start_anew(paths.tree(), ["run", *argv])
         return program.run_python(Path(script[0]), script[1:], shown_as=script[0])
     if python:
         return program.become_command([sys.executable, *argv[1:]])

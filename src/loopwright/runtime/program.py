@@ -4,18 +4,33 @@ In process means as `__main__` with its own module, so that pickling of its clas
 multiprocessing's spawn and joblib find what they expect, and nothing has to be imported twice.
 """
 
+import io
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, ModuleType, TracebackType
 
+from loopwright.runtime import failure, paths
 from loopwright.runtime.failure import UnitFailure, command_failure
 
 _SCRIPT_FAILURE = "ExecuteUserScriptError"
+_HEARD_CHARS = 4096
+
+
+class Heard(io.TextIOWrapper):
+    """Standard error, which also remembers the last of what was written to it."""
+
+    last = ""
+
+    def write(self, text: str, /) -> int:
+        self.last = (self.last + text)[-_HEARD_CHARS:]
+        return super().write(text)
 
 
 def run_python(path: Path, arguments: list[str], *, shown_as: str | None = None) -> int:
@@ -40,29 +55,58 @@ def run_python(path: Path, arguments: list[str], *, shown_as: str | None = None)
     sys.argv = [shown_as, *arguments]
     sys.path.insert(0, str(path.parent))
     command = [sys.executable, shown_as, *map(shlex.quote, arguments)]
-    try:
-        code = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
-        exec(code, module.__dict__)
-    except SystemExit as ended:
-        exit_code = _exit_code(ended)
-        if exit_code != 0:
-            message = ended.code if isinstance(ended.code, str) else "SystemExit"
-            raise command_failure(_SCRIPT_FAILURE, exit_code, message, command) from None
-    except BaseException as error:
-        raise _reported(error, path, command) from error
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+    failure.note(paths.tree().note, _SCRIPT_FAILURE, command)
+    with _hearing() as heard:
+        try:
+            code = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+            exec(code, module.__dict__)
+        except SystemExit as ended:
+            exit_code = _exit_code(ended)
+            if exit_code != 0:
+                raise _ended(ended, exit_code, heard.last, command) from None
+        except BaseException as error:
+            raise _reported(error, path, command) from error
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
     return 0
+
+
+@contextmanager
+def _hearing() -> Iterator[Heard]:
+    """Standard error that is remembered from here on, also after the program: threads write on."""
+    before = sys.stderr
+    heard = Heard(
+        io.BufferedWriter(io.FileIO(2, "w", closefd=False)),
+        encoding="utf-8",
+        errors="backslashreplace",
+        line_buffering=True,
+    )
+    if before is not None:
+        before.flush()
+    sys.stderr = heard
+    yield heard
+
+
+def _ended(ended: SystemExit, exit_code: int, heard: str, command: list[str]) -> UnitFailure:
+    """The failure of a program that ended itself: by a text, or after words on standard error."""
+    words = str(ended.code) if not isinstance(ended.code, int | None) else heard
+    message = failure.last_words(words.splitlines())
+    if not message:
+        # What it said on its standard output is on the log.
+        return UnitFailure("", exit_code)
+    return command_failure(_SCRIPT_FAILURE, exit_code, message, command)
 
 
 def run_command(command: list[str], folder: Path) -> int:
     """Run a command in `folder` to its end, passing SIGTERM on to it.
 
     Raises:
-        UnitFailure: it ended with another code than 0 or could not be started.
+        UnitFailure: it ended with another code than 0 (without a reason: its words are on the log)
+            or could not be started.
     """
     sys.stdout.flush()
+    failure.note(paths.tree().note, _SCRIPT_FAILURE, [*command[:1], *map(shlex.quote, command[1:])])
     try:
         process = subprocess.Popen(command, cwd=folder)
     except OSError as error:
@@ -77,10 +121,8 @@ def run_command(command: list[str], folder: Path) -> int:
     finally:
         signal.signal(signal.SIGTERM, before)
     if returned != 0:
-        exit_code = returned if returned > 0 else 128 - returned
-        killed = f"killed by signal {-returned}" if returned < 0 else "the log holds its output"
-        message = f"{command[0]} ended with exit code {exit_code}; {killed}"
-        raise command_failure(_SCRIPT_FAILURE, exit_code, message, command)
+        # Its words are on the log.
+        raise UnitFailure("", returned if returned > 0 else 128 - returned)
     return 0
 
 
@@ -92,6 +134,7 @@ def become_command(command: list[str]) -> int:
     """
     sys.stdout.flush()
     sys.stderr.flush()
+    failure.note(paths.tree().note, _SCRIPT_FAILURE, list(map(shlex.quote, command)))
     try:
         os.execvp(command[0], command)
     except OSError as error:

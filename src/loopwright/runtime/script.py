@@ -20,7 +20,7 @@ def run(environment: Environment, entry: str) -> int:
     Returns:
         The exit code 0.
     Raises:
-        UnitFailure: no such program, its requirements cannot be installed, or it failed.
+        UnitFailure: no such program, what it asks for cannot be installed, or it failed.
     """
     command = distributed.launcher(environment)
     tree = environment.tree
@@ -28,7 +28,7 @@ def run(environment: Environment, entry: str) -> int:
     submitted = submitted or os.environ.get("SAGEMAKER_SUBMIT_DIRECTORY")
     folder = source.place(tree, None if submitted is None else str(submitted)).absolute()
     path = _entry_path(folder, entry)
-    source.satisfy_requirements(folder, tree, ["train"])
+    source.install(folder, tree, ["train"])
     os.environ.update(environments.variables(environment))
     os.environ["PYTHONPATH"] = source.search_path(folder)
     for made in (tree.model, tree.output_files):

@@ -66,7 +66,7 @@ def serve(argv: list[str]) -> int:
     listen = _listen(os.environ.get("LOOPWRIGHT_LISTEN", ""))
     script = _script(tree)
     if script is not None:
-        source.satisfy_requirements(script.parent, tree, ["serve"])
+        source.install(script.parent, tree, ["serve"])
     _set_variables(tree, script)
     _log_to_stderr()
     # Only now, because starting anew for the user's packages must not load anything for nothing.

@@ -1,23 +1,27 @@
-"""The user's code: brought into the unit's code folder, and what its requirements.txt asks for."""
+"""The user's code: brought into the unit's code folder, and what it asks to have installed."""
 
-import contextlib
-import json
+import importlib.util
 import os
-import shutil
+import re
 import subprocess
 import sys
-import tempfile
+import tomllib
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-import loopwright
-from loopwright.runtime import archives
+from loopwright.runtime import archives, packages
 from loopwright.runtime.failure import UnitFailure, command_failure
 from loopwright.runtime.paths import Tree
 
 # Set in the interpreter that was started anew because packages were installed for it.
 _PACKAGES_READY = "LOOPWRIGHT_PACKAGES_READY"
-_INSTALL_FAILURE = "InstallRequirementsError"
+_REQUIREMENTS_FAILURE = "InstallRequirementsError"
+_MODULE_FAILURE = "InstallModuleError"
+_INSTALLERS = re.compile(rb"\b(?:pip3?|uv|ensurepip|easy_install)\b")
+_READ_BYTES_MAX = 4 * 1024 * 1024
+# Of what is imported before a process is forked for a unit: what scripts are likely to upgrade.
+_WARM = frozenset({"numpy", "scipy", "pandas", "sklearn", "xgboost", "torch"})
 
 
 def place(tree: Tree, submit_directory: str | None) -> Path:
@@ -50,11 +54,13 @@ def place(tree: Tree, submit_directory: str | None) -> Path:
     return tree.code
 
 
-def satisfy_requirements(folder: Path, tree: Tree, argv: list[str]) -> None:
-    """Install what `folder`/requirements.txt asks for and this interpreter lacks.
+def install(folder: Path, tree: Tree, argv: list[str]) -> None:
+    """Install what the user's code asks for: its requirements.txt, and the code if it is a project.
 
-    What is missing goes into the unit's own package folder; this process is then replaced by a
-    fresh interpreter that runs `argv`, since modules imported already may have other versions.
+    All of it goes into the unit's own environment (`runtime.packages`); pip reads the lines of
+    requirements.txt itself, from the code folder. When something was installed this process is
+    replaced by a fresh interpreter that runs `argv`, since modules imported already may have other
+    versions.
 
     Args:
         folder: The user's code.
@@ -63,21 +69,54 @@ def satisfy_requirements(folder: Path, tree: Tree, argv: list[str]) -> None:
     Raises:
         UnitFailure: pip failed; the reason holds its last error lines.
     """
-    requirements = folder / "requirements.txt"
-    if os.environ.get(_PACKAGES_READY) or not _asks_for_something(requirements):
+    if os.environ.get(_PACKAGES_READY):
         return
-    sys.stdout.write("Installing dependencies from requirements.txt\n")
-    with tempfile.TemporaryDirectory(prefix="loopwright-pip-") as scratch:
-        missing = _missing(folder, Path(scratch) / "report.json")
-        if not missing:
-            return
-        shutil.rmtree(tree.packages, ignore_errors=True)
-        tree.packages.mkdir(parents=True)
-        pinned = Path(scratch) / "missing.txt"
-        pinned.write_text("\n".join([*_options(requirements), *missing]) + "\n", encoding="utf-8")
-        target = ["--target", str(tree.packages), "--no-deps", "-r", str(pinned)]
-        _pip(["install", *target], folder)
-    _start_anew(tree, argv)
+    if _asks_for_something(folder / "requirements.txt"):
+        sys.stdout.write("Installing dependencies from requirements.txt\n")
+        _pip(["-r", "requirements.txt"], folder, _REQUIREMENTS_FAILURE)
+    if (folder / "setup.py").is_file():
+        sys.stdout.write("Installing the project of setup.py\n")
+        _pip(["."], folder, _MODULE_FAILURE)
+    elif _is_project(folder / "pyproject.toml"):
+        sys.stdout.write("Installing the project of pyproject.toml\n")
+        try:
+            _pip(["."], folder, _MODULE_FAILURE)
+        except UnitFailure as failed:
+            # AWS's images do not look at this file, so code that runs there must run here.
+            sys.stderr.write(
+                f"{failed.reason}\nThe project could not be installed; its entry point runs from "
+                "the folder as it is.\n"
+            )
+    if packages.installed(tree) or may_install(folder):
+        start_anew(tree, argv)
+
+
+def may_install(folder: Path) -> bool:
+    """Whether the user's code may install packages itself, in a process that was forked warm.
+
+    What such a process has imported already, a script that upgrades it would not get anew. A code
+    folder too large to be read quickly counts as one that may.
+    """
+    if os.environ.get(_PACKAGES_READY) or not _WARM & sys.modules.keys():
+        return False
+    left = _READ_BYTES_MAX
+    for path in sorted(folder.rglob("*.py")):
+        with suppress(OSError):
+            left -= path.stat().st_size
+            if left < 0 or _INSTALLERS.search(path.read_bytes()):
+                return True
+    return False
+
+
+def start_anew(tree: Tree, argv: list[str]) -> NoReturn:
+    """Replace this process by a fresh interpreter that runs the verb and arguments `argv`."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(
+        sys.executable,
+        [sys.executable, "-P", "-m", "loopwright.runtime", *argv],
+        {**os.environ, _PACKAGES_READY: str(tree.environment)},
+    )
 
 
 def search_path(*folders: Path) -> str:
@@ -86,98 +125,62 @@ def search_path(*folders: Path) -> str:
     return os.pathsep.join(dict.fromkeys([*map(str, folders), *filter(None, before)]))
 
 
-def _start_anew(tree: Tree, argv: list[str]) -> NoReturn:
-    # The runtime itself must be found again, after whatever the user's packages bring.
-    own = Path(loopwright.__file__).parents[1]
-    path = os.pathsep.join([search_path(tree.packages), str(own)])
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execve(
-        sys.executable,
-        [sys.executable, "-P", "-m", "loopwright.runtime", *argv],
-        {**os.environ, "PYTHONPATH": path, _PACKAGES_READY: str(tree.packages)},
-    )
-
-
 def _asks_for_something(requirements: Path) -> bool:
     if not requirements.is_file():
         return False
-    lines = requirements.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = requirements.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     return any(line.strip() and not line.lstrip().startswith("#") for line in lines)
 
 
-def _missing(folder: Path, report: Path) -> list[str]:
-    """Exact requirements for what pip would have to add to this interpreter; may be empty.
-
-    Without an index pip can only succeed when all is installed already (or lies in local files),
-    so that answer comes first: it needs no network.
-    """
-    ask = ["install", "--dry-run", "--report", str(report), "-r", "requirements.txt"]
-    installs = None
-    with contextlib.suppress(_PipFailed):
-        _run_pip([*ask, "--no-index", "--quiet"], folder, shown=False)
-        installs = _read_report(report)
-    if installs is None:
-        _pip([*ask, "--quiet"], folder)
-        installs = _read_report(report)
-    return [_exact(item) for item in installs]
-
-
-def _read_report(report: Path) -> list[dict[str, Any]]:
-    installs: list[dict[str, Any]] = json.loads(report.read_text(encoding="utf-8"))["install"]
-    return installs
-
-
-def _exact(item: dict[str, Any]) -> str:
-    name, version = item["metadata"]["name"], item["metadata"]["version"]
-    if item.get("is_direct"):
-        return f"{name} @ {item['download_info']['url']}"
-    return f"{name}=={version}"
-
-
-def _options(requirements: Path) -> list[str]:
-    """The lines that say where packages come from; they must hold for the second call too."""
-    kept = (
-        "-i",
-        "--index-url",
-        "--extra-index-url",
-        "-f",
-        "--find-links",
-        "--trusted-host",
-        "--pre",
-    )
-    lines = requirements.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [line.strip() for line in lines if line.strip().startswith(kept)]
+def _is_project(path: Path) -> bool:
+    """Whether a pyproject.toml describes a package, and is not only the settings of tools."""
+    try:
+        with path.open("rb") as stream:
+            document = tomllib.load(stream)
+    except FileNotFoundError:
+        return False
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        sys.stderr.write(f"{path.name} could not be read and is not installed: {error}\n")
+        return False
+    return "project" in document or "build-system" in document
 
 
 class _PipFailed(Exception):
     """pip's exit code and its last words."""
 
-    def __init__(self, exit_code: int, words: str) -> None:
-        super().__init__(words)
+    def __init__(self, exit_code: int, lines: list[str]) -> None:
+        errors = [line.strip() for line in lines if line.lstrip().startswith("ERROR:")]
+        super().__init__("\n".join(errors or [line.rstrip() for line in lines[-3:]]).strip())
         self.exit_code = exit_code
+        self.no_tools = any("install build dependencies" in line.lower() for line in lines)
 
 
-def _pip(arguments: list[str], folder: Path) -> None:
+def _pip(what: list[str], folder: Path, failure: str) -> None:
+    """Install with pip, its output on the log.
+
+    Building a package in isolation downloads its build tools; where that cannot be, the ones that
+    the runtime has are used.
+    """
+    arguments = ["install", *what]
     try:
-        _run_pip(arguments, folder, shown=True)
+        try:
+            _run_pip(arguments, folder)
+        except _PipFailed as failed:
+            if not failed.no_tools or importlib.util.find_spec("setuptools") is None:
+                raise
+            sys.stdout.write("Trying again with the build tools of the runtime\n")
+            _run_pip([*arguments, "--no-build-isolation"], folder)
     except _PipFailed as failed:
         command = [sys.executable, "-m", "pip", *arguments]
-        raise command_failure(_INSTALL_FAILURE, failed.exit_code, str(failed), command) from failed
+        raise command_failure(failure, failed.exit_code, str(failed), command) from failed
 
 
-def _run_pip(arguments: list[str], folder: Path, *, shown: bool) -> None:
-    """Run pip with its output on the log (if shown); raises _PipFailed."""
-    settings = {
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        "PIP_NO_INPUT": "1",
-        "PIP_ROOT_USER_ACTION": "ignore",
-    }
+def _run_pip(arguments: list[str], folder: Path) -> None:
+    """Run pip with its output on the log; raises _PipFailed."""
     lines: list[str] = []
     with subprocess.Popen(
         [sys.executable, "-m", "pip", *arguments],
         cwd=folder,
-        env={**os.environ, **settings},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -187,8 +190,6 @@ def _run_pip(arguments: list[str], folder: Path, *, shown: bool) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             lines.append(line)
-            if shown:
-                sys.stdout.write(line)
+            sys.stdout.write(line)
     if process.returncode != 0:
-        errors = [line.strip() for line in lines if line.startswith("ERROR:")] or lines[-3:]
-        raise _PipFailed(process.returncode, "\n".join(errors).strip())
+        raise _PipFailed(process.returncode, lines)

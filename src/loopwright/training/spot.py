@@ -13,6 +13,7 @@ from typing import Any, Final
 from loopwright.contract.gang import KILLED, Gang
 from loopwright.contract.trials import CURVE, PRIOR, PRIOR_S
 from loopwright.kernel.records import Observation, Record
+from loopwright.runtime.failure import OUT_OF_MEMORY
 
 INTERRUPT: Final = "InterruptRequested"
 """Status: somebody asked to take the job's capacity back."""
@@ -63,8 +64,8 @@ def interruption(
     return ("the schedule of interruptions says so", None) if now >= at else ("", at)
 
 
-OWN_FAULT: Final = ("OutOfMemory", "OutOfDisk")
-"""How the reasons begin of units that would end the same way another time."""
+OWN_FAULT: Final = (OUT_OF_MEMORY, "OutOfDisk:")
+"""What the reasons say of units that would end the same way another time."""
 
 
 def again(record: Record, gang: Gang) -> str:
@@ -86,7 +87,7 @@ def _retryable(failure: Observation) -> bool:
     """Whether a unit failed by no fault of its own, as far as one can tell."""
     if failure.state == "lost":
         return True
-    return failure.exit_code == KILLED and not failure.message.startswith(OWN_FAULT)
+    return failure.exit_code == KILLED and not any(words in failure.message for words in OWN_FAULT)
 
 
 def attempt_after(record: Record, gang: Gang) -> dict[str, Any]:
