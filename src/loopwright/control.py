@@ -44,6 +44,7 @@ from loopwright.compute.checkpoints import CheckpointSync, Watched
 from loopwright.compute.collect import collector
 from loopwright.compute.disk import DiskGuard
 from loopwright.compute.folder import unit_folder, write_durably
+from loopwright.compute.outputs import Output, OutputSync, outputs_of
 from loopwright.compute.points import PointFiles
 from loopwright.compute.process import ProcessBackend
 from loopwright.compute.staging import split_uri, stage
@@ -217,6 +218,7 @@ class ControlPlane:
         self._taken: dict[str, int] = {}
         self._points = PointFiles()
         self._checkpoints = CheckpointSync(home, self.objects)
+        self._outputs = OutputSync(home, self.objects)
         self.backend.call_before_stop(self._checkpoints.before_stop)
         takes = (
             take_observations(self.clock.platform),
@@ -338,10 +340,11 @@ class ControlPlane:
             self.engine.wait(wait_s)
 
     def _sync_loop(self) -> None:
-        """Publish the checkpoints of running jobs, apart from planning: a copy may take long."""
+        """Publish what running jobs write, apart from planning: a copy may take long."""
         while not self._stopping.wait(SYNC_S):
             try:
                 self._checkpoints.round(self._watched())
+                self._outputs.round(self._continuous())
             except Exception:
                 LOG.exception("checkpoints could not be published; the next round tries again")
 
@@ -402,6 +405,15 @@ class ControlPlane:
             kept = orjson.loads(rows[0].program)["checkpoints"]
             found.append(Watched(tuple(row.id for row in rows), kept["folder"], kept["uri"]))
         return found
+
+    def _continuous(self) -> list[Output]:
+        """The outputs of running jobs that are uploaded while they are written."""
+        statement = sa.select(UNITS.c.id, UNITS.c.program).where(
+            UNITS.c.state == "running", UNITS.c.program.contains('"continuous":[{')
+        )
+        with self.store.reading() as connection:
+            rows = connection.execute(statement).all()
+        return [one for row in rows for one in outputs_of(row.id, orjson.loads(row.program))]
 
     def step(self) -> None:
         """One round."""

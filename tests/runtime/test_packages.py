@@ -1,5 +1,6 @@
 """What code installs by itself, and what it asks to have installed: for its unit alone."""
 
+import io
 import os
 import shutil
 import subprocess
@@ -28,12 +29,11 @@ proj-tell = "proj:tell"
 PROJECT = {"src/proj/__init__.py": "def tell():\n    print('TOLD')\n"}
 
 
-def wheel(unit, name: str, version: str) -> Path:
+def wheel_bytes(name: str, version: str) -> bytes:
     """A wheel made by hand, so that no build tool and no network is needed."""
-    path = unit.base / f"bundle/{name}-{version}-py3-none-any.whl"
-    path.parent.mkdir(exist_ok=True)
     info = f"{name}-{version}.dist-info"
-    with zipfile.ZipFile(path, "w") as bundle:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as bundle:
         code = f"VERSION = '{version}'\ndef main():\n    print('COMMAND', VERSION)\n"
         bundle.writestr(f"{name}.py", code)
         metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
@@ -42,7 +42,11 @@ def wheel(unit, name: str, version: str) -> Path:
         commands = f"[console_scripts]\n{name}-tell = {name}:main\n"
         bundle.writestr(f"{info}/entry_points.txt", commands)
         bundle.writestr(f"{info}/RECORD", "")
-    return path
+    return stream.getvalue()
+
+
+def wheel(unit, name: str, version: str) -> Path:
+    return unit.write(f"bundle/{name}-{version}-py3-none-any.whl", wheel_bytes(name, version))
 
 
 def train(unit, files: dict[str, str | bytes], entry: str = "train.py", **environment: str):

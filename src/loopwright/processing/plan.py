@@ -187,6 +187,11 @@ def _program(record: Record, machine: Machine, hosts: list[Host], rank: int) -> 
                 resource_config(host, hosts, INTERFACE)
             ).decode(),
         },
+        "continuous": [
+            {"folder": item["folder"], "uri": item["uri"]}
+            for item in _outputs(record)
+            if item["continuous"]
+        ],
         "inputs": [_input(item, rank, len(hosts)) for item in spec.get("ProcessingInputs", ())],
         "cpus": size.cpus,
         "memory_bytes": size.memory_bytes,
@@ -226,6 +231,7 @@ def _outputs(record: Record) -> list[dict[str, Any]]:
             "folder": _below(item["S3Output"]),
             "uri": item["S3Output"]["S3Uri"],
             "mode": "tree",
+            "continuous": item["S3Output"]["S3UploadMode"] == "Continuous",
         }
         for item in record.spec.get("ProcessingOutputConfig", {}).get("Outputs", ())
     ]
