@@ -44,7 +44,7 @@ from loopwright.compute.checkpoints import CheckpointSync, Watched
 from loopwright.compute.collect import collector
 from loopwright.compute.disk import DiskGuard
 from loopwright.compute.folder import unit_folder, write_durably
-from loopwright.compute.outputs import Output, OutputSync, outputs_of
+from loopwright.compute.outputs import OutputSync, running_outputs
 from loopwright.compute.points import PointFiles
 from loopwright.compute.process import ProcessBackend
 from loopwright.compute.staging import split_uri, stage
@@ -228,6 +228,7 @@ class ControlPlane:
         self._disk = DiskGuard(home)
         self._online = OnlineRounds(self.database, self.store, self.clock)
         self._stopping = threading.Event()
+        self._rounds = threading.Lock()
         self._retention = Retention(self.database, self._stopping.is_set)
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="call")
         self._threads: list[threading.Thread] = []
@@ -331,9 +332,10 @@ class ControlPlane:
         """Observe, plan, publish, again and again; a fault of one round is no fault of the next."""
         while not self._stopping.is_set():
             try:
-                self._disk.look()
-                self.step()
-                wait_s = self._pace()
+                with self._rounds:
+                    self._disk.look()
+                    self.step()
+                    wait_s = self._pace()
             except Exception:
                 LOG.exception("a round of the control plane failed; the next one repeats it")
                 wait_s = IDLE_S
@@ -344,7 +346,7 @@ class ControlPlane:
         while not self._stopping.wait(SYNC_S):
             try:
                 self._checkpoints.round(self._watched())
-                self._outputs.round(self._continuous())
+                self._outputs.round(running_outputs(self.store))
             except Exception:
                 LOG.exception("checkpoints could not be published; the next round tries again")
 
@@ -405,15 +407,6 @@ class ControlPlane:
             kept = orjson.loads(rows[0].program)["checkpoints"]
             found.append(Watched(tuple(row.id for row in rows), kept["folder"], kept["uri"]))
         return found
-
-    def _continuous(self) -> list[Output]:
-        """The outputs of running jobs that are uploaded while they are written."""
-        statement = sa.select(UNITS.c.id, UNITS.c.program).where(
-            UNITS.c.state == "running", UNITS.c.program.contains('"continuous":[{')
-        )
-        with self.store.reading() as connection:
-            rows = connection.execute(statement).all()
-        return [one for row in rows for one in outputs_of(row.id, orjson.loads(row.program))]
 
     def step(self) -> None:
         """One round."""
@@ -513,31 +506,37 @@ class ControlPlane:
         )
 
     def reset(self) -> dict[str, Any]:
-        """Empty everything: records, units, objects, metrics, logs. For test suites."""
-        with self.store.reading() as connection:
-            rows = connection.execute(sa.select(UNITS.c.id, UNITS.c.program)).all()
-        live = [(row.id, orjson.loads(row.program)) for row in rows]
-        self.store.reset()
-        for unit_id, _ in live:
-            self.backend.stop(unit_id, 0.0)
-        deadline = time.monotonic() + 30
-        for unit_id, program in live:
-            while time.monotonic() < deadline:
-                seen = self.backend.observe(unit_id, program)
-                if seen is None or seen.over:
-                    break
-                time.sleep(0.02)
-            self.backend.discard(unit_id)
-        self.containers.repositories.reset()
-        for metadata in OTHER_TABLES:
-            for table in reversed(metadata.sorted_tables):
-                statement = sa.delete(table)
-                self.database.write(partial(_execute, statement))
-        if isinstance(self.objects, LocalObjects):
-            self.objects.reset()
-        shutil.rmtree(self.settings.home / "logs", ignore_errors=True)
+        """Empty everything: records, units, objects, metrics, logs. For test suites.
+
+        Units end while their records are there, and rounds wait: a kill in between leaves ended
+        units of known records, never units that nobody knows.
+
+        Raises:
+            ApiError: `ServiceUnavailable` when units could not be ended; nothing was emptied.
+        """
+        with self._rounds:
+            with self.store.reading() as connection:
+                rows = connection.execute(sa.select(UNITS.c.id, UNITS.c.program)).all()
+            units = {row.id: orjson.loads(row.program) for row in rows}
+            if left := self.backend.end(units):
+                raise ApiError(
+                    "ServiceUnavailable",
+                    f"{len(left)} of {len(units)} units could not be ended, such as {left[0]}; "
+                    "nothing was reset. Ask again, or end the server and remove its home.",
+                    503,
+                )
+            self.store.reset()
+            for metadata in OTHER_TABLES:
+                for table in reversed(metadata.sorted_tables):
+                    self.database.write(partial(_execute, sa.delete(table)))
+            for unit_id in units:
+                self.backend.discard(unit_id)
+            self.containers.repositories.reset()
+            if isinstance(self.objects, LocalObjects):
+                self.objects.reset()
+            shutil.rmtree(self.settings.home / "logs", ignore_errors=True)
         self.engine.wake()
-        return {"reset": True, "units": len(live)}
+        return {"reset": True, "units": len(units)}
 
 
 def _clock(home: Path, scale: float) -> ScaledClock:

@@ -1,6 +1,6 @@
 """Several backends of one machine as one: a unit's program says where it runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from loopwright.compute.container import ContainerBackend
@@ -40,6 +40,12 @@ class Backends:
     def stop(self, unit_id: str, grace_s: float, notice: str = "") -> None:
         """SIGTERM now, SIGKILL after `grace_s` seconds."""
         self._by_id(unit_id).stop(unit_id, grace_s, notice)
+
+    def end(self, units: Mapping[str, Program]) -> list[str]:
+        """End units at once and wait for it; the ids of those that live on all the same."""
+        boxed = {unit_id: program for unit_id, program in units.items() if "container" in program}
+        others = {unit_id: units[unit_id] for unit_id in units if unit_id not in boxed}
+        return [*self._processes.end(others), *self._containers.end(boxed)]
 
     def discard(self, unit_id: str) -> None:
         """Remove what the unit left behind, its logs excepted."""

@@ -13,10 +13,12 @@ import time
 from pathlib import Path
 from typing import Final
 
+from loopwright.compute import zygote
 from loopwright.compute.folder import UnitFolder
 
 LOG = logging.getLogger(__name__)
-ZYGOTE_WAIT_S: Final = 0.05
+FORK_WAIT_S: Final = 10.0
+READY_WAIT_S: Final = 60.0
 LAUNCHES_MAX: Final = 3
 
 
@@ -58,8 +60,8 @@ class Launcher:
         # Nobody else waits for this child; without it its entry would stay in the process table.
         threading.Thread(target=shim.wait, daemon=True, name="shim").start()
 
-    def _spawn(self, module: str, argument: str, log: str) -> "subprocess.Popen[bytes]":
-        """Start a module of this package in a session of its own."""
+    def _spawn(self, module: str, argument: str, log: str, *kept: int) -> "subprocess.Popen[bytes]":
+        """Start a module of this package in a session of its own; it inherits the `kept` files."""
         with (self._home / log).open("ab") as stream:
             return subprocess.Popen(
                 [sys.executable, "-m", f"loopwright.compute.{module}", argument],
@@ -68,6 +70,7 @@ class Launcher:
                 stderr=stream,
                 start_new_session=True,
                 cwd=self._home,
+                pass_fds=kept,
             )
 
     def _await_start(self, folder: UnitFolder) -> None:
@@ -104,46 +107,44 @@ class Launcher:
     def _fork(self, path: Path) -> bool:
         """Have the warm interpreter fork the shim; False when there is none in time."""
         with self._zygote_lock:
-            if not self._ensure_zygote():
+            keeper = self._ensure_zygote()
+            if keeper is None:
                 return False
             try:
-                with socket.socket(socket.AF_UNIX) as connection:
-                    connection.settimeout(10)
-                    connect_unix(connection, self._home / "run" / "zygote.sock")
-                    connection.sendall(f"{path}\n".encode())
-                    answered = connection.recv(16) == b"ok\n"
+                keeper.settimeout(FORK_WAIT_S)
+                keeper.sendall(f"{path}\n".encode())
+                answered = keeper.recv(16) == zygote.DONE
             except OSError:
-                LOG.warning("the warm interpreter did not answer; starting cold", exc_info=True)
+                answered = False
+            if not answered:
+                LOG.warning("the warm interpreter did not answer; starting cold")
                 self._end_zygote()
                 return False
-        if answered:
-            self._await_start(UnitFolder(path))
-        return answered
+        self._await_start(UnitFolder(path))
+        return True
 
-    def _ensure_zygote(self) -> bool:
-        """Start the warm interpreter if there is none, and wait for one that is starting."""
-        if self._zygote is not None and self._zygote.poll() is not None:
-            self._end_zygote()
-        if self._keeper is not None:
-            return True
-        path = self._home / "run" / "zygote.sock"
-        if self._zygote is None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
-            self._zygote = self._spawn("zygote", str(path), "zygote.log")
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and self._zygote.poll() is None:
-            keeper = socket.socket(socket.AF_UNIX)
-            try:
-                connect_unix(keeper, path)
-            except OSError:
-                keeper.close()
-                time.sleep(ZYGOTE_WAIT_S)
-                continue
-            self._keeper = keeper
-            return True
+    def _ensure_zygote(self) -> socket.socket | None:
+        """The connection to the warm interpreter, which is started if there is none.
+
+        It is a pair of sockets that both were born with, not one that is looked up: so the
+        interpreter learns of the end of this process whenever that comes.
+        """
+        if self._keeper is not None and self._zygote is not None and self._zygote.poll() is None:
+            return self._keeper
         self._end_zygote()
-        return False
+        keeper, other = socket.socketpair()
+        with other:
+            number = other.fileno()
+            self._zygote = self._spawn("zygote", str(number), "zygote.log", number)
+        self._keeper = keeper
+        try:
+            keeper.settimeout(READY_WAIT_S)
+            if keeper.recv(16) == zygote.DONE:
+                return keeper
+        except OSError:
+            LOG.warning("the warm interpreter was not ready within %g s", READY_WAIT_S)
+        self._end_zygote()
+        return None
 
     def _end_zygote(self) -> None:
         if self._keeper is not None:

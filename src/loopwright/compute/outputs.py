@@ -12,7 +12,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+import orjson
+import sqlalchemy as sa
 
 from loopwright.compute.checkpoints import (
     Stamp,
@@ -24,6 +27,8 @@ from loopwright.compute.checkpoints import (
 )
 from loopwright.compute.folder import unit_folder
 from loopwright.compute.staging import split_uri
+from loopwright.kernel.store import Store
+from loopwright.kernel.tables import UNITS
 from loopwright.wire.errors import ApiError
 
 LOG = logging.getLogger(__name__)
@@ -92,6 +97,15 @@ class OutputSync:
             self._target.replace_files(bucket, frozen(files, bases, stack), [])
 
 
-def outputs_of(unit: str, program: Mapping[str, Any]) -> list[Output]:
-    """The continuous outputs of a unit's program."""
-    return [Output(unit, item["folder"], item["uri"]) for item in program.get("continuous", ())]
+def running_outputs(store: Store) -> list[Output]:
+    """The continuous outputs of all units that run."""
+    statement = sa.select(UNITS.c.id, UNITS.c.program).where(
+        UNITS.c.state == "running", UNITS.c.program.contains('"continuous":[{')
+    )
+    with store.reading() as connection:
+        rows = connection.execute(statement).all()
+    return [
+        Output(row.id, item["folder"], item["uri"])
+        for row in rows
+        for item in orjson.loads(row.program)["continuous"]
+    ]

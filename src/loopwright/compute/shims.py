@@ -5,10 +5,12 @@ prepared, started, runs or is over. See `compute.folder` for its files. What dif
 backends is what a unit's folder is made ready for, and where a server in it is reached.
 """
 
+import contextlib
 import http.client
 import logging
 import os
 import shutil
+import signal
 import socket
 import threading
 import time
@@ -36,6 +38,8 @@ PING_TIMEOUT_S: Final = 2.0
 UNIT_FILE_BYTES_MAX: Final = 4096
 TOLD_CHARS_MAX: Final = 1024
 TAIL_BYTES_MAX: Final = 8192
+END_WAIT_S: Final = 60.0
+END_POLL_S: Final = 0.05
 TCP: Final = "tcp:"
 """How the address of a server begins that listens on a port, not on a Unix socket."""
 Stager = Callable[[Program, Path], None]
@@ -143,6 +147,39 @@ class ShimBackend(ABC):
             if notice and folder.base.is_dir():
                 self._give_notice(folder, grace_s, notice)
             folder.write("stop.json", {"grace_s": grace_s})
+
+    def end(self, units: Mapping[str, Program], wait_s: float = END_WAIT_S) -> list[str]:
+        """End units at once, without grace, and wait for it: their shims are killed.
+
+        Nobody else may start units meanwhile.
+
+        Returns:
+            The ids of those that were not over after `wait_s` seconds.
+        """
+        pending = dict(units)
+        deadline = time.monotonic() + wait_s
+        while True:
+            for unit_id, program in list(pending.items()):
+                seen = self.observe(unit_id, program)
+                if seen is None or seen.over:
+                    del pending[unit_id]
+                else:
+                    self._end(unit_folder(self._home, unit_id))
+            if not pending or time.monotonic() > deadline:
+                return list(pending)
+            time.sleep(END_POLL_S)
+
+    def _end(self, folder: UnitFolder) -> None:
+        """Kill the shim, with which its unit dies; one that has none yet gets none."""
+        started = folder.read("started")
+        if started is None:
+            if folder.path.is_dir() and folder.read("stop.json") is None:
+                with contextlib.suppress(FileNotFoundError):
+                    folder.write("stop.json", {"grace_s": 0.0})
+        elif folder.is_alive():
+            # While it holds the lock its number is its own.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(started["pid"]), signal.SIGKILL)
 
     def _give_notice(self, folder: UnitFolder, grace_s: float, reason: str) -> None:
         """Write `/opt/ml/.loopwright/interruption.json`, unless the unit put a link in its way."""

@@ -1,15 +1,15 @@
 """A warm interpreter that forks shims: a small job costs little more than its own work.
 
-Imports once what most scripts import. Listens on a Unix socket: a line with a unit's folder forks
-its shim, which is no child of anybody. Ends when the control plane that started it is gone.
-Run as `python -m loopwright.compute.zygote SOCKET`.
+Imports once what most scripts import. A line with a unit's folder, from the control plane that
+started it, forks its shim, which is no child of anybody. Ends with that control plane, however that
+ends. Run as `python -m loopwright.compute.zygote FILE_NUMBER`.
 """
 
 import contextlib
 import gc
 import importlib
 import os
-import selectors
+import select
 import signal
 import socket
 import sys
@@ -27,61 +27,51 @@ PRELOADED: Final = (
     "loopwright.runtime.train", "loopwright.runtime.serve", "loopwright.runtime.processing",
 )  # fmt: skip
 
-KEEPER_WAIT_S: Final = 60.0
+DONE: Final = b"ok\n"
+"""Answered once all is imported, and for each shim that was forked."""
+FOLDER_BYTES_MAX: Final = 4096
 
 
-def main(path: str) -> None:
-    """Serve until the first connection, the control plane's own, is closed."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
+def main(number: int) -> None:
+    """Fork the shims that are asked for until the control plane is gone.
+
+    Args:
+        number: Of the inherited file, one of a pair of sockets whose other end the control plane
+            holds and nobody else: however that ends, this end is closed.
+    """
+    keeper = socket.socket(fileno=number)
+    keeper.set_inheritable(False)
     for name in PRELOADED:
+        if _is_gone(keeper):
+            return
         # A module that is not installed here is missed by the script that wants it, not by us.
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     gc.collect()
     gc.freeze()
-    listener.listen(64)
-    # A control plane that was killed before it came to connect must leave nobody waiting here.
-    listener.settimeout(KEEPER_WAIT_S)
-    try:
-        keeper, _ = listener.accept()
-    except TimeoutError:
-        return
-    listener.settimeout(None)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    selector = selectors.DefaultSelector()
-    selector.register(listener, selectors.EVENT_READ)
-    selector.register(keeper, selectors.EVENT_READ)
-    while True:
-        for key, _ in selector.select():
-            if key.fileobj is keeper:
-                if not keeper.recv(4096):
-                    return
-            else:
-                _serve_one(listener, [keeper, selector])
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        keeper.sendall(DONE)
+        while folder := keeper.recv(FOLDER_BYTES_MAX):
+            _fork_shim(Path(folder.decode().strip()), keeper)
+            keeper.sendall(DONE)
 
 
-def _serve_one(
-    listener: socket.socket, inherited: list[socket.socket | selectors.BaseSelector]
-) -> None:
-    connection, _ = listener.accept()
-    with connection:
-        connection.settimeout(5)
-        folder = connection.makefile("r").readline().strip()
-        if not folder:
-            return
-        middle = os.fork()
-        if middle == 0:
-            os.setsid()
-            if os.fork() == 0:
-                for item in (listener, connection, *inherited):
-                    item.close()
-                _be_shim(Path(folder))
-            os._exit(0)
-        os.waitpid(middle, 0)
-        connection.sendall(b"ok\n")
+def _is_gone(keeper: socket.socket) -> bool:
+    """Whether the control plane has ended; it says nothing before it was answered."""
+    readable, _, _ = select.select([keeper], [], [], 0)
+    return bool(readable)
+
+
+def _fork_shim(folder: Path, keeper: socket.socket) -> None:
+    middle = os.fork()
+    if middle == 0:
+        os.setsid()
+        if os.fork() == 0:
+            keeper.close()
+            _be_shim(folder)
+        os._exit(0)
+    os.waitpid(middle, 0)
 
 
 def _be_shim(folder: Path) -> None:
@@ -95,4 +85,4 @@ def _be_shim(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(int(sys.argv[1]))
