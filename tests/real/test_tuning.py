@@ -88,7 +88,7 @@ def test_hyperband_pauses_trials_and_lets_the_best_go_on(server: Server) -> None
     request = definition(
         server,
         EPOCHS,
-        static={"pause": "0.1"},
+        static={"pause": "0.1", "linger": "10"},
         CheckpointConfig={"S3Uri": f"s3://{BUCKET}/paused"},
     )
     found = tune(server, "paused", made, TrainingJobDefinition=request)
@@ -132,7 +132,7 @@ def test_the_median_rule_stops_a_bad_trial_and_keeps_its_best(server: Server) ->
     rates = ["0.3", "0.31", "0.32", "0.33", "0.99", "0.98"]
     ranges = {"CategoricalParameterRanges": [{"Name": "rate", "Values": rates}]}
     made = config("Grid", None, 1, ParameterRanges=ranges, TrainingJobEarlyStoppingType="Auto")
-    request = definition(server, EPOCHS, static={"pause": "0.1", "epochs": "15"})
+    request = definition(server, EPOCHS, static={"pause": "0.1", "epochs": "15", "linger": "10"})
     tune(server, "median", made, TrainingJobDefinition=request)
     found = {t["TunedHyperParameters"]["rate"]: t for t in trials(server, "median")}
     assert [found[rate]["TrainingJobStatus"] for rate in rates[:4]] == ["Completed"] * 4

@@ -27,13 +27,16 @@ parser.add_argument("--rate", type=float, default=0.0)
 parser.add_argument("--epochs", type=int, default=27)
 parser.add_argument("--pause", type=float, default=0.02)
 parser.add_argument("--forget", default="no")
+parser.add_argument("--linger", type=float, default=0.0)
 arguments, _ = parser.parse_known_args()
 path = "/opt/ml/checkpoints/state.json"
 start = 0
 if os.path.exists(path) and arguments.forget == "no":
     start = json.load(open(path))["epoch"]
 for epoch in range(start + 1, arguments.epochs + 1):
-    time.sleep(arguments.pause)
+    # However busy the machine is, a trial that is to end early does not come to its end first.
+    last = arguments.linger if epoch == arguments.epochs - 1 and arguments.rate > 0.5 else 0.0
+    time.sleep(arguments.pause + last)
     loss = (arguments.rate - 0.3) ** 2 + 1 / epoch
     print(f"epoch {epoch}: loss={loss:.6f}", flush=True)
     with open(path + ".part", "w") as stream:

@@ -54,6 +54,7 @@ from loopwright.kernel.store import (
     remove_record,
     set_due,
     set_tags,
+    settle,
     update_status,
     version_of,
 )
@@ -136,9 +137,10 @@ class Engine:
 
     def plan(self, uid: str) -> None:
         """One pass over one record."""
-        record = self._store.by_uid(uid)
-        if record is None:
+        found = self._store.to_plan(uid)
+        if found is None:
             return
+        record, wakes = found
         kind = self._kinds[record.kind]
         now = self._clock.now()
         if kind.planner is None:
@@ -151,7 +153,9 @@ class Engine:
             self._store.wake(uid, now + IDLE_S)
             return
         try:
-            self._store.database.write(lambda c: self._apply(c, kind, record, actions, now))
+            self._store.database.write(
+                lambda c: self._apply(c, kind, record, actions, (now, wakes))
+            )
         except Outdated:
             self.wake()
 
@@ -194,9 +198,14 @@ class Engine:
         kind: Kind,
         record: Record,
         actions: Sequence[Action],
-        now: float,
+        began: tuple[float, int],
     ) -> None:
-        """All actions of a pass, in the transaction of `connection`."""
+        """All actions of a pass, in the transaction of `connection`.
+
+        Args:
+            began: When it began, and how often the record had been woken before that.
+        """
+        now, woken = began
         wakes = [action.at for action in actions if isinstance(action, Wake)]
         current = record
         for action in actions:
@@ -216,7 +225,7 @@ class Engine:
         row = connection.execute(REVISION_OF, {"of": record.uid}).first()
         if row is None or row.revision != current.revision:
             raise Outdated(record.key)
-        set_due(connection, record.uid, due)
+        settle(connection, record.uid, due, woken)
 
     def _apply_one(
         self, connection: sa.Connection, kind: Kind, record: Record, action: Action, now: float

@@ -30,7 +30,26 @@ DUE: Final = (
     .order_by(RECORDS.c.due, RECORDS.c.id)
     .limit(sa.bindparam("most"))
 )
-SET_DUE: Final = sa.update(RECORDS).where(RECORDS.c.uid == OF).values(due=sa.bindparam("at"))
+_AT: Final[sa.BindParameter[Any]] = sa.bindparam("at", type_=sa.Float)
+_WAKES: Final = sa.func.coalesce(RECORDS.c.wakes, 0)
+SET_DUE: Final = sa.update(RECORDS).where(RECORDS.c.uid == OF).values(due=_AT, wakes=_WAKES + 1)
+SETTLE: Final = (
+    sa.update(RECORDS)
+    .where(RECORDS.c.uid == OF)
+    .values(
+        due=sa.case(
+            (
+                sa.or_(
+                    sa.bindparam("seen", type_=sa.Integer) == _WAKES,
+                    RECORDS.c.due.is_(None),
+                    RECORDS.c.due > _AT,
+                ),
+                _AT,
+            ),
+            else_=RECORDS.c.due,
+        )
+    )
+)
 ADD_EVENT: Final = sa.insert(EVENTS)
 
 # Units and calls

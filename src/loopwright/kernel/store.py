@@ -23,6 +23,7 @@ from loopwright.kernel.statements import (
     RECORD_NAMED,
     RECORD_OF,
     SET_DUE,
+    SETTLE,
 )
 from loopwright.kernel.tables import CALLS, DOCUMENTS, EVENTS, METADATA, RECORDS, TAGS, UNITS
 
@@ -96,6 +97,7 @@ class Store:
         for index in RECORDS.indexes:
             # Homes of earlier versions lack what came later.
             index.create(self.database.engine, checkfirst=True)
+        self.database.add_columns(RECORDS)
 
     # Reading
 
@@ -108,6 +110,12 @@ class Store:
         """The record with this uid, or None."""
         with self.database.read() as connection:
             return read_uid(connection, uid)
+
+    def to_plan(self, uid: str) -> tuple[Record, int] | None:
+        """A record, and how often it was woken so far (see `settle`); None when it is gone."""
+        with self.database.read() as connection:
+            row = connection.execute(RECORD_OF, {"of": uid}).first()
+        return (_record(row), row.wakes or 0) if row is not None else None
 
     def by_arn(self, arn: str) -> Record | None:
         """The record with this ARN, or None."""
@@ -421,7 +429,18 @@ def update_status(
 
 
 def set_due(connection: sa.Connection, uid: str, at: float | None) -> None:
+    """Wake a record: have it planned at `at`."""
     connection.execute(SET_DUE, {"of": uid, "at": at})
+
+
+def settle(connection: sa.Connection, uid: str, at: float | None, wakes: int) -> None:
+    """At the end of a pass: have the record planned next at `at`, or earlier if it was woken since.
+
+    Args:
+        wakes: As `Store.to_plan` gave it before the pass looked at anything else. News that came
+            after that may be missing from what the pass saw.
+    """
+    connection.execute(SETTLE, {"of": uid, "at": at, "seen": wakes})
 
 
 def add_event(connection: sa.Connection, uid: str, at: float, what: str, detail: str = "") -> None:

@@ -21,6 +21,8 @@ RECORDS = sa.Table(
     sa.Column("modified", sa.Float, nullable=False),
     sa.Column("revision", sa.Integer, nullable=False, default=0),
     sa.Column("due", sa.Float, index=True),
+    # Grows with every wake-up, so that a pass sees whether one came while it was computed.
+    sa.Column("wakes", sa.Integer),
     sa.UniqueConstraint("region", "kind", "name"),
     # For those of all regions, which are few among the records of all kinds.
     sa.Index("records_by_kind", "kind", "id"),
