@@ -316,3 +316,123 @@ def test_a_phone(open_task: Opener) -> None:
     assert box and box["height"] >= 44 and box["x"] + box["width"] <= 390
     task.frame.get_by_label("Bird").check()
     assert task.submit()["a"] == {"label": "Bird"}
+
+
+FLOATED = (
+    '<img src="/picture.png" alt="" width="300" height="200" style="float: left">'
+    '<p>Which?</p><crowd-input name="a" label="A" value="x"></crowd-input>'
+)
+
+
+@pytest.mark.parametrize(
+    "body", [FLOATED, FLOATED.replace("left", "right"), f"<div>{FLOATED}</div>"]
+)
+def test_what_a_template_floats_covers_no_button(open_task: Opener, body: str) -> None:
+    task = open_task(form(body))
+    box = task.frame.locator('crowd-button[form-action="submit"]').bounding_box()
+    picture = task.frame.locator("img").bounding_box()
+    assert box is not None and picture is not None
+    assert box["y"] >= picture["y"] + picture["height"]
+    # By the middle of its box, as Playwright clicks: nothing else lies there.
+    assert task.submit() == {"a": "x"}
+    # What stands below the form is below the picture too.
+    assert task.js(
+        "() => document.querySelector('crowd-form').getBoundingClientRect().bottom >="
+        " document.querySelector('img').getBoundingClientRect().bottom"
+    )
+
+
+NESTED = (
+    '<form id="f" action="/elsewhere"><input name="n" required><crowd-input name="c" label="C">'
+    '</crowd-input><button id="b">Go</button><button type="reset" id="r">Reset</button></form>'
+)
+
+
+@pytest.mark.parametrize(
+    "send",
+    [
+        "() => document.getElementById('b').click()",
+        "() => document.getElementById('f').requestSubmit()",
+        "() => document.getElementById('f').submit()",
+        "() => document.querySelector('crowd-button').click()",
+    ],
+    ids=["its button", "requestSubmit", "submit", "the form's button"],
+)
+def test_a_form_in_the_form_is_sent_with_it(open_task: Opener, send: str) -> None:
+    task = open_task(form(NESTED + '<crowd-input name="o" label="O" value="out"></crowd-input>'))
+    task.js(send)
+    task.frame.locator(".notice", has_text="attention").wait_for()
+    task.frame.locator("[name=n]").fill("in")
+    task.js(send)
+    assert task.wait("submit")["answer"] == {"n": "in", "o": "out"}
+
+
+def test_reset_empties_a_form_in_the_form(open_task: Opener) -> None:
+    task = open_task(form(NESTED + '<crowd-button form-action="reset" id="all">All</crowd-button>'))
+    task.frame.locator("[name=n]").fill("in")
+    task.frame.locator("#all").click()
+    assert task.js("() => document.querySelector('[name=n]').value") == ""
+
+
+def test_the_notice_goes_once_the_answers_are_given(open_task: Opener) -> None:
+    body = (
+        '<crowd-input name="a" label="A" required></crowd-input>'
+        '<crowd-input name="b" label="B" required></crowd-input>'
+        '<input name="n" aria-label="N" required>'
+    )
+    task = open_task(form(body))
+    task.frame.locator('crowd-button[form-action="submit"]').click()
+    notice = task.frame.locator("crowd-form .notice")
+    assert notice.inner_text().startswith("3 answers need")
+    task.frame.get_by_label("A").fill("x")
+    task.until(
+        "() => document.querySelector('crowd-form').alertBox.textContent.startsWith('2 answers')"
+    )
+    task.frame.get_by_label("B").fill("x")
+    task.frame.get_by_label("N").fill("x")
+    notice.wait_for(state="hidden")
+    assert task.submit() == {"a": "x", "b": "x", "n": "x"}
+
+
+@pytest.mark.parametrize("focus", ["crowd-input input", "body"])
+def test_ctrl_and_return_submit(open_task: Opener, focus: str) -> None:
+    task = open_task(form('<crowd-input name="a" label="A" value="x"></crowd-input>'))
+    if focus != "body":
+        task.focus(focus)
+    else:
+        task.frame.locator("body").click(position={"x": 5, "y": 5})
+    task.keys("Control+Enter")
+    assert task.wait("submit")["answer"] == {"a": "x"}
+    assert len(task.heard("submit")) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "ink"),
+    [
+        (form('<p id="p">Hi</p><crowd-input name="a" label="A"></crowd-input>'), "light"),
+        (form('<p id="p" style="color: #333">Hi</p><crowd-input name="a"></crowd-input>'), "dark"),
+        ("<style>p { background: white }</style>" + form('<p id="p">Hi</p>'), "dark"),
+        ('<meta name="color-scheme" content="light">' + form('<p id="p">Hi</p>'), "dark"),
+    ],
+    ids=["plain", "own colour", "own background", "told"],
+)
+def test_a_page_without_own_colours_follows_dark_pages(
+    open_task: Opener, body: str, ink: str
+) -> None:
+    task = open_task(body, color_scheme="dark")
+    shade = task.js(
+        "() => Math.max(...getComputedStyle(document.getElementById('p')).color.match(/\\d+/g))"
+    )
+    assert ("light" if int(shade) > 128 else "dark") == ink
+    host = task.js("() => getComputedStyle(document.querySelector('crowd-form')).color")
+    assert host == ("rgb(231, 235, 240)" if ink == "light" else "rgb(31, 41, 51)")
+
+
+def test_without_a_keyboard_its_keys_are_not_shown(open_task: Opener) -> None:
+    body = form(
+        "<crowd-classifier name='c' categories=\"['x','y']\" header='H'></crowd-classifier>"
+    )
+    for touch, shown in ((True, 0), (False, 2)):
+        task = open_task(body, has_touch=touch, is_mobile=touch)
+        visible = [key for key in task.frame.locator("kbd").all() if key.is_visible()]
+        assert len(visible) == shown

@@ -53,11 +53,34 @@ def submit(task: Any) -> Any:
 
 def test_entities_by_mouse(open_task: Opener) -> None:
     task = open_task(entity())
-    select(task, 5, 17)
-    task.keys("2")
+    # Not quite to the edges of the words.
+    select(task, 6, 15)
+    assert task.js("() => document.querySelector('crowd-entity-annotation').value") == {
+        "entities": [ADA]
+    }
+    task.keys("Escape", "2")
     x, y = place(task, 24)
     task.page.mouse.dblclick(x, y)
     assert submit(task) == {"e": {"entities": [ADA, LONDON]}}
+
+
+def test_a_new_entity_takes_another_label_by_its_key(open_task: Opener) -> None:
+    task = open_task(entity())
+    select(task, 6, 15)
+    task.keys("2", "1")
+    select(task, 23, 26)
+    task.keys("2")
+    assert submit(task) == {"e": {"entities": [ADA, LONDON]}}
+    assert "change the newest mark" in task.frame.locator(".hint").first.inner_text()
+
+
+def test_with_alt_an_entity_is_of_single_letters(open_task: Opener) -> None:
+    task = open_task(entity())
+    task.page.keyboard.down("Alt")
+    select(task, 6, 8)
+    task.page.keyboard.up("Alt")
+    part = {"label": "person", "startOffset": 6, "endOffset": 8}
+    assert submit(task) == {"e": {"entities": [part]}}
 
 
 def test_entities_by_keyboard(open_task: Opener) -> None:

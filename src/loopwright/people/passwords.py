@@ -62,6 +62,13 @@ def weakness(password: str, policy: Mapping[str, Any]) -> str:
     return f"Password must have {' and '.join(missing)}" if missing else ""
 
 
+def rules(policy: Mapping[str, Any]) -> str:
+    """What a pool's policy asks of a password, as a sentence for its user."""
+    wanted = [words for rule, _, words in RULES if policy[rule]]
+    listed = f"{', '.join(wanted[:-1])} and {wanted[-1]}" if len(wanted) > 1 else "".join(wanted)
+    return f"At least {policy['MinimumLength']} characters{f', with {listed}' if listed else ''}."
+
+
 def new_password(policy: Mapping[str, Any]) -> str:
     """A random password that a policy accepts."""
     letters = string.ascii_letters + string.digits + "!#%-_"

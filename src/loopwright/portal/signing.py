@@ -11,7 +11,7 @@ from starlette.responses import Response
 from loopwright.kernel.records import Record
 from loopwright.people.accounts import CONFIRMED, Accounts, SignInError, User
 from loopwright.people.oidc import OidcError, begin, finish, keep_user
-from loopwright.people.passwords import POLICY_DEFAULT, weakness
+from loopwright.people.passwords import POLICY_DEFAULT, rules, weakness
 from loopwright.people.pools import Pools
 from loopwright.people.sessions import INVITATION, SESSION_S, Sessions
 from loopwright.portal.web import (
@@ -144,7 +144,7 @@ class SigningRoutes:
     def _choose(self, request: Request, user: User, wrong: str = "") -> Response:
         return with_form_token(
             request, "join", 400 if wrong else 200, title="Choose a password",
-            username=user.email or user.username, wrong=wrong,
+            username=user.email or user.username, wrong=wrong, rules=rules(self._policy(user)),
         )  # fmt: skip
 
     def _invited(self, request: Request) -> User:

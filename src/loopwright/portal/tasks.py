@@ -48,9 +48,10 @@ class TaskRoutes:
         jobs = await run_in_threadpool(self._desk.pool.jobs, worker.sub, worker.teams, now)
         held = await run_in_threadpool(self._desk.pool.held, worker.sub, worker.teams, now)
         holding = {item.job for item in held}
+        waiting = {(job.team, job.name): job.open - 1 for job in jobs}
         return page(
             "overview", title="Your work", worker=worker.name, csrf=session.csrf,
-            held=held, jobs=[job for job in jobs if job.name not in holding],
+            held=held, waiting=waiting, jobs=[job for job in jobs if job.name not in holding],
             said=request.query_params.get("said", ""), in_team=bool(worker.teams),
         )  # fmt: skip
 
@@ -78,11 +79,17 @@ class TaskRoutes:
             return to("/work?said=answered")
         if held.state == DECLINED:
             return to("/work?said=declined")
+        more = await run_in_threadpool(self._waiting, worker, held)
         left_s = max(0.0, (held.until - self._desk.clock.now()) / self._desk.scale)
         return page(
             "task", title=held.title, worker=worker.name, csrf=session.csrf, task=held,
-            left_s=round(left_s, 1),
+            left_s=round(left_s, 1), more=more,
         )  # fmt: skip
+
+    def _waiting(self, worker: Worker, held: Assignment) -> int:
+        """How many tasks of a task's job wait for the worker, besides the one in hand."""
+        jobs = self._desk.pool.jobs(worker.sub, (held.team,), self._desk.clock.now())
+        return next((job.open - 1 for job in jobs if job.name == held.job), 0)
 
     def _held(self, request: Request, worker: Worker) -> Assignment:
         task = request.path_params["task"]

@@ -7,7 +7,7 @@ const CSS = `
 :host { display: inline-block; max-width: 100%; vertical-align: middle; }
 .plain { text-decoration: none; color: var(--ink); font-weight: 550; padding: .45rem 1rem; min-height: 40px;
   justify-content: center; max-width: 100%; }
-.strong { color: #fff; }
+.strong { color: var(--on-accent); }
 .link { background: none; border-color: transparent; color: var(--accent); text-decoration: underline; }
 .end { flex-direction: row-reverse; }
 img { width: 20px; height: 20px; object-fit: contain; }
@@ -73,10 +73,10 @@ const ROUND = `
 button { border-radius: 50%; border: 0; background: none; width: 44px; height: 44px; display: inline-flex;
   align-items: center; justify-content: center; cursor: pointer; color: var(--ink); font-weight: 650; }
 button:hover:not(:disabled) { background: var(--accent-soft); }
-button:disabled { color: #6b7785; cursor: default; }
-button.fab { width: 56px; height: 56px; background: var(--accent); color: #fff; box-shadow: 0 4px 14px rgb(15 23 42 / .3); }
+button:disabled { color: var(--off); cursor: default; }
+button.fab { width: 56px; height: 56px; background: var(--accent); color: var(--on-accent); box-shadow: 0 4px 14px rgb(15 23 42 / .3); }
 button.fab:hover:not(:disabled) { background: var(--accent-dark); }
-button.fab:disabled { background: #dfe4ea; }
+button.fab:disabled { background: light-dark(#dfe4ea, #38434f); }
 img { width: 22px; height: 22px; object-fit: contain; }
 `;
 

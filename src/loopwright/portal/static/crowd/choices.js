@@ -8,10 +8,10 @@ const CSS = `
 label { display: flex; gap: .6rem; align-items: flex-start; padding: .3rem .35rem; border-radius: 6px; cursor: pointer; }
 label:hover { background: var(--accent-soft); }
 input { width: 1.25rem; height: 1.25rem; margin: .12rem 0 0; flex: none; accent-color: var(--accent); cursor: inherit; }
-:host([disabled]:not([disabled=false])) label { color: #5f6b78; cursor: default; background: none; }
-.switch { appearance: none; width: 2.6rem; height: 1.4rem; border-radius: 1rem; background: #66727f; position: relative;
+:host([disabled]:not([disabled=false])) label { color: var(--off); cursor: default; background: none; }
+.switch { appearance: none; width: 2.6rem; height: 1.4rem; border-radius: 1rem; background: light-dark(#66727f, #8f9baa); position: relative;
   transition: background .15s; }
-.switch::after { content: ""; position: absolute; width: 1.1rem; height: 1.1rem; border-radius: 50%; background: #fff;
+.switch::after { content: ""; position: absolute; width: 1.1rem; height: 1.1rem; border-radius: 50%; background: light-dark(#fff, #12171d);
   top: .15rem; left: .15rem; transition: left .15s; }
 .switch:checked { background: var(--accent); }
 .switch:checked::after { left: 1.35rem; }

@@ -97,6 +97,12 @@ export function restore(roots, answer) {
   }
 }
 
+/** What is wrong with a control now, in plain words; "" for nothing. @param {CrowdElement | Native} control */
+export function messageOf(control) {
+  if (control instanceof CrowdElement) return control.flag("disabled") ? "" : control.problem();
+  return control.willValidate && !control.validity.valid ? control.validationMessage || "Not valid." : "";
+}
+
 /**
  * The controls with a problem, each told to show it.
  * @param {Element[]} roots
@@ -106,11 +112,8 @@ export function problems(roots) {
   /** @type {{control: CrowdElement | Native, message: string}[]} */
   const found = [];
   for (const control of controls(roots)) {
-    let message = "";
-    if (control instanceof CrowdElement) {
-      message = control.flag("disabled") ? "" : control.problem();
-      control.complain(message);
-    } else if (control.willValidate && !control.validity.valid) message = control.validationMessage || "Not valid.";
+    const message = messageOf(control);
+    if (control instanceof CrowdElement) control.complain(message);
     if (message) found.push({ control, message });
   }
   return found;

@@ -67,7 +67,24 @@ function forms() {
   return [...document.querySelectorAll("crowd-form"), ...own].filter((form) => form instanceof CrowdForm);
 }
 
+const COLOURS = /(?:^|[\s;{"'])(?:color|background(?:-color)?)\s*:|\b(?:bgcolor|text)\s*=/i;
+
+/**
+ * Follows the worker's choice of dark pages, unless the template has colours of its own: these were made
+ * for white paper. A template says what it was made for by <meta name="color-scheme">.
+ */
+function followColours() {
+  if (document.querySelector('meta[name="color-scheme"]')) return;
+  const own = [...document.querySelectorAll("style, [style], [bgcolor]")].some((element) =>
+    COLOURS.test(element.localName === "style" ? (element.textContent ?? "") : element.outerHTML.slice(0, element.outerHTML.indexOf(">"))),
+  );
+  if (own || document.querySelector('link[rel~="stylesheet"]')) return;
+  document.documentElement.style.colorScheme = "light dark";
+  document.documentElement.style.background = "light-dark(#fff, #1a2028)";
+}
+
 function start() {
+  followColours();
   openBridge(forms);
   for (const [name, type] of ELEMENTS) if (!customElements.get(name)) customElements.define(name, type);
   document.addEventListener("crowd-changed-inside", noteChange);

@@ -1,16 +1,21 @@
 /** crowd-form: the inner native form, the submit button, checks, and one submission. */
 import { CrowdElement } from "./base.js";
 import { sendAnswer } from "./bridge.js";
-import { collect, controls, problems, restore } from "./collect.js";
+import { collect, controls, messageOf, problems, restore } from "./collect.js";
 import { el, must } from "./dom.js";
 
 /** @typedef {import("./base.js").Answer} Answer */
 
 const CSS = `
 :host { display: block; padding: 1rem; min-width: 0; }
+/* What a template floats stays inside the form, and the form's own parts stay beside nothing. */
+::slotted(form) { display: flow-root; }
+.notice { clear: both; }
 .sent { opacity: .6; pointer-events: none; }
 @media (max-width: 640px) { :host { padding: .6rem; } }
 `;
+
+export const SUBMIT_KEY = "Ctrl+Enter";
 
 /** A control in a tab that is not shown: show it. @param {Element} control */
 function showTabOf(control) {
@@ -25,6 +30,10 @@ export class CrowdForm extends CrowdElement {
   #isSubmitting = false;
   /** @type {HTMLFormElement | null} */
   #form = null;
+  /** What the last attempt to send found wrong. @type {ReturnType<typeof problems>} */
+  #wrong = [];
+  /** @type {((event: KeyboardEvent) => void) | null} */
+  #listener = null;
 
   setup() {
     this.wear(CSS);
@@ -34,6 +43,16 @@ export class CrowdForm extends CrowdElement {
     this.addEventListener("submit", (event) => this.#intercept(event), { capture: true });
     this.addEventListener("click", (event) => this.#clicked(event));
     this.addEventListener("keydown", (event) => this.#entered(event));
+    for (const kind of ["change", "input"]) this.addEventListener(kind, () => this.#lookAgain());
+  }
+
+  connected() {
+    this.#listener = (event) => this.#sentByKey(event);
+    document.addEventListener("keydown", this.#listener, { capture: true });
+  }
+
+  disconnected() {
+    if (this.#listener) document.removeEventListener("keydown", this.#listener, { capture: true });
   }
 
   makeForm() {
@@ -41,11 +60,18 @@ export class CrowdForm extends CrowdElement {
     inner.append(...this.childNodes);
     this.append(inner);
     this.#form = inner;
+    // A form inside this one is a part of it: whatever way it is sent, it is this one that is sent.
+    for (const nested of inner.querySelectorAll("form")) {
+      nested.noValidate = true;
+      nested.submit = () => this.submit();
+      nested.addEventListener("reset", (event) => event.isTrusted && queueMicrotask(() => this.announce()));
+    }
     if (!inner.querySelector('[form-action="submit"]')) {
       const button = document.createElement("crowd-button");
       button.setAttribute("form-action", "submit");
       button.setAttribute("variant", "primary");
-      button.style.cssText = "display: block; width: fit-content; margin-top: 1rem";
+      button.style.cssText = "display: block; clear: both; width: fit-content; margin-top: 1rem";
+      button.title = `Key: ${SUBMIT_KEY}`;
       button.textContent = "Submit";
       inner.append(button);
     }
@@ -81,7 +107,7 @@ export class CrowdForm extends CrowdElement {
   }
 
   reset() {
-    this.#form?.reset();
+    for (const form of [this.#form, ...this.querySelectorAll("form")]) form?.reset();
     for (const control of controls(this.roots)) if (control instanceof CrowdElement) control.reset();
     this.announce();
   }
@@ -124,13 +150,29 @@ export class CrowdForm extends CrowdElement {
     }
   }
 
+  /** Takes the notice back, or what it says of answers that were put right. */
+  #lookAgain() {
+    if (!this.#wrong.length) return;
+    const left = this.#wrong.filter(({ control }) => messageOf(control));
+    for (const { control } of this.#wrong) {
+      if (control instanceof CrowdElement && !messageOf(control)) control.complain("");
+    }
+    if (left.length < this.#wrong.length) this.#tellOf(left);
+  }
+
+  /** @param {ReturnType<typeof problems>} found */
+  #tellOf(found) {
+    this.#wrong = found;
+    const count = found.length === 1 ? "One answer needs" : `${found.length} answers need`;
+    this.#say(found.length ? `${count} attention: ${found[0].message}` : "");
+  }
+
   #isValid() {
     const found = problems(this.roots);
     this.#say("");
+    this.#tellOf(found);
     if (!found.length) return true;
     const [first] = found;
-    const count = found.length === 1 ? "One answer needs" : `${found.length} answers need`;
-    this.#say(`${count} attention: ${first.message}`);
     showTabOf(first.control);
     if (first.control instanceof CrowdElement) {
       first.control.scrollIntoView({ block: "nearest" });
@@ -160,9 +202,21 @@ export class CrowdForm extends CrowdElement {
     }
   }
 
+  /** Ctrl and Return submit from anywhere in the form, or in a page that has no other. @param {KeyboardEvent} event */
+  #sentByKey(event) {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || event.isComposing || event.defaultPrevented) return;
+    const path = event.composedPath();
+    if (path.some((target) => target instanceof HTMLDialogElement)) return;
+    const isAlone = document.querySelectorAll("crowd-form").length + (this.owner ? 1 : 0) <= 1;
+    if (!path.includes(this) && !isAlone) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.requestSubmit();
+  }
+
   /** Return in a one-line field submits, as in a native form. @param {KeyboardEvent} event */
   #entered(event) {
-    if (event.key !== "Enter" || event.defaultPrevented || event.isComposing) return;
+    if (event.key !== "Enter" || event.ctrlKey || event.metaKey || event.defaultPrevented || event.isComposing) return;
     const [inner] = event.composedPath();
     const line = inner instanceof HTMLInputElement && ["text", "email", "number", "url", "tel"].includes(inner.type);
     if (line && event.target instanceof CrowdElement && event.target.localName === "crowd-input") {

@@ -3,9 +3,13 @@ import { sheet } from "./dom.js";
 
 export const common = sheet(`
 :host {
-  --ink: #1f2933; --quiet: #52606d; --line: #cbd2d9; --soft: #f3f5f8; --paper: #fff;
-  --accent: #0b5cad; --accent-dark: #084a8c; --accent-soft: #e6f0fa; --bad: #b42318; --bad-soft: #fdecea;
-  --good: #146c43; --good-soft: #e7f5ee; --warn: #7a4b00; --warn-soft: #fff5e0; --round: 8px;
+  --ink: light-dark(#1f2933, #e7ebf0); --quiet: light-dark(#52606d, #a9b4c0); --line: light-dark(#cbd2d9, #465260);
+  --soft: light-dark(#f3f5f8, #232b35); --paper: light-dark(#fff, #1a2028); --edge: light-dark(#8492a1, #7d8a98);
+  --off: light-dark(#5f6b78, #98a4b1); --accent: light-dark(#0b5cad, #8ab8f5); --on-accent: light-dark(#fff, #0b1c30);
+  --accent-dark: light-dark(#084a8c, #a9cbf8); --accent-soft: light-dark(#e6f0fa, #1f3550);
+  --bad: light-dark(#b42318, #ff9d90); --bad-soft: light-dark(#fdecea, #43211f); --on-bad: light-dark(#fff, #35100c);
+  --good: light-dark(#146c43, #7fd6aa); --good-soft: light-dark(#e7f5ee, #17362a);
+  --warn: light-dark(#7a4b00, #f2c46d); --warn-soft: light-dark(#fff5e0, #3b2f17); --round: 8px;
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif;
   color: var(--ink); box-sizing: border-box;
 }
@@ -26,24 +30,27 @@ kbd { font: .8em ui-monospace, monospace; border: 1px solid var(--line); border-
 .plain { border: 1px solid var(--line); background: var(--paper); border-radius: 6px; padding: .35rem .7rem;
   min-height: 36px; cursor: pointer; display: inline-flex; align-items: center; gap: .4rem; }
 .plain:hover:not(:disabled) { background: var(--accent-soft); border-color: var(--accent); }
-.plain[aria-pressed=true] { background: var(--accent); border-color: var(--accent); color: #fff; }
-.plain:disabled { color: #6b7785; cursor: default; background: var(--soft); }
+.plain[aria-pressed=true] { background: var(--accent); border-color: var(--accent); color: var(--on-accent); }
+.plain:disabled { color: var(--off); cursor: default; background: var(--soft); }
 .plain.icon { padding: .35rem; min-width: 36px; justify-content: center; }
-.strong { background: var(--accent); border-color: var(--accent); color: #fff; }
+.strong { background: var(--accent); border-color: var(--accent); color: var(--on-accent); }
 .strong:hover:not(:disabled) { background: var(--accent-dark); }
-.field { width: 100%; border: 1px solid #8492a1; border-radius: 6px; padding: .5rem .65rem; background: var(--paper);
+.field { width: 100%; border: 1px solid var(--edge); border-radius: 6px; padding: .5rem .65rem; background: var(--paper);
   min-height: 40px; }
-.field:disabled { background: var(--soft); color: #5f6b78; }
+.field:disabled { background: var(--soft); color: var(--off); }
 .field[aria-invalid=true] { border-color: var(--bad); box-shadow: 0 0 0 1px var(--bad); }
 svg.icon { width: 20px; height: 20px; fill: none; stroke: currentColor; stroke-width: 2; stroke-linecap: round;
   stroke-linejoin: round; flex: none; }
 dialog { border: 0; border-radius: 12px; padding: 0; width: min(720px, 94vw); max-height: 88vh; color: inherit;
+  background: var(--paper);
   box-shadow: 0 18px 60px rgb(15 23 42 / .35); }
 dialog::backdrop { background: rgb(15 23 42 / .5); }
 dialog > header { display: flex; justify-content: space-between; align-items: center; gap: 1rem;
   padding: 1rem 1.25rem; border-bottom: 1px solid var(--line); }
 dialog > header h2 { margin: 0; }
 dialog > .body { padding: 1rem 1.25rem 1.5rem; overflow: auto; overflow-wrap: anywhere; }
+/* Where there is no keyboard its keys are only in the way. */
+@media (hover: none) and (pointer: coarse) { kbd, .keyboard { display: none; } }
 @media (prefers-reduced-motion: reduce) { *, *::before, *::after { animation: none !important;
   transition: none !important; } }
 `);

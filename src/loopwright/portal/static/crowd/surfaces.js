@@ -31,7 +31,7 @@ export class CrowdBadge extends CrowdElement {
 
   setup() {
     this.wear(`:host { display: inline-flex; vertical-align: super; }
-      span { min-width: 1.3rem; height: 1.3rem; border-radius: 1rem; background: var(--bad); color: #fff; padding: 0 .4rem;
+      span { min-width: 1.3rem; height: 1.3rem; border-radius: 1rem; background: var(--bad); color: var(--on-bad); padding: 0 .4rem;
       font-size: .78rem; font-weight: 650; display: inline-flex; align-items: center; justify-content: center; }
       svg.icon { width: 14px; height: 14px; }`);
     this.mark = el("span");

@@ -30,6 +30,7 @@ const COMMON_KEYS = [
   ["Ctrl Z / Ctrl Shift Z", "undo / redo"],
   ["+ / - / F", "zoom in / out / fit; also the wheel and two fingers"],
   ["Space drag", "move the picture; also the middle button, two fingers, Alt + arrows"],
+  ["Ctrl Enter", "submit the task"],
   ["?", "this help"],
 ];
 

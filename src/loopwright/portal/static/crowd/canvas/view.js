@@ -16,7 +16,7 @@ const HEIGHT_SHARE = 0.74;
 const HEIGHT_LEAST = 240;
 
 export const VIEW_CSS = `
-.stage { position: relative; touch-action: none; margin: 0 auto; background: #e4e7eb; border-radius: 4px; min-height: 80px;
+.stage { position: relative; touch-action: none; margin: 0 auto; background: light-dark(#e4e7eb, #2b343f); border-radius: 4px; min-height: 80px;
   user-select: none; -webkit-user-select: none; }
 .stage canvas { position: absolute; inset: 0; width: 100%; height: 100%; display: block; }
 .upper-canvas { cursor: crosshair; }

@@ -17,7 +17,8 @@ const CSS = `
 .toolbar { display: flex; gap: 4px; align-items: center; margin-bottom: .5rem; flex-wrap: wrap; }
 @media (max-width: 820px) { .work { flex-direction: column-reverse; align-items: stretch; } }
 `;
-const HINT = "Select text with the mouse, or with Shift and arrows; then press a number or Enter. Double click takes a word.";
+const HINT = "Choose a label, then drag over words or double-click one: they get that label. Choose another label to change the newest mark, or one that you press.";
+const KEYS = "Keys: numbers choose labels, Delete removes a mark; Shift and arrows select, Enter labels, Tab goes from mark to mark. Alt while dragging takes single letters.";
 
 export class CrowdEntityAnnotation extends TaskElement {
   static observedAttributes = ["text", "labels", "header", "initial-value"];
@@ -51,7 +52,7 @@ export class CrowdEntityAnnotation extends TaskElement {
     this.note = el("p", { class: "error", role: "alert", hidden: true });
     this.undoButton = this.#tool("undo", "Undo", () => this.history.undo());
     this.redoButton = this.#tool("redo", "Redo", () => this.history.redo());
-    const hint = el("span", { class: "hint", text: HINT });
+    const hint = el("span", { class: "hint" }, HINT, el("span", { class: "keyboard", text: ` ${KEYS}` }));
     const bar = el("div", { class: "toolbar", role: "toolbar", "aria-label": "Tools" }, this.undoButton, this.redoButton, hint);
     const board = el("div", { class: "board" }, bar, view.element, this.note, this.status);
     must(this.area).append(el("div", { class: "wide work" }, board, this.pane.element));
@@ -199,7 +200,11 @@ export class CrowdEntityAnnotation extends TaskElement {
     const rest = this.entities.filter(({ startOffset, endOffset }) => endOffset <= span.start || startOffset >= span.end);
     this.view?.select({ anchor: span.end, head: span.end });
     const text = this.view?.slice(span);
-    this.#change([...rest, { label, startOffset: span.start, endOffset: span.end }], `${text} is ${label}`);
+    const made = { label, startOffset: span.start, endOffset: span.end };
+    this.#change([...rest, made], `${text} is ${label}. A number changes the label, Delete removes it.`);
+    // It is the one that a key means now.
+    this.selected = this.entities.indexOf(made);
+    this.draw();
   }
 
   /** @param {number} index */
@@ -227,6 +232,7 @@ export class CrowdEntityAnnotation extends TaskElement {
     else if (this.selected >= 0 && label) {
       const at = this.selected;
       this.#change(this.entities.map((entity, other) => (other === at ? { ...entity, label } : entity)), `Now ${label}`);
+      this.selected = at;
     } else this.say(`Label ${label}`);
     this.draw();
   }

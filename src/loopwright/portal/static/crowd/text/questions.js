@@ -45,7 +45,8 @@ export class CrowdQuestionAnswer extends TaskElement {
       else if (!view.key(event)) return;
       event.preventDefault();
     });
-    const hint = el("p", { class: "hint", text: "Select a part of the text to note it with the current question (keys: Shift and arrows, then Enter)." });
+    const hint = el("p", { class: "hint" }, "Select a part of the text to note it with the current question.");
+    hint.append(el("span", { class: "keyboard", text: " By keyboard: Shift and arrows, then Enter." }));
     this.list = el("div", { class: "pairs" });
     this.note = el("p", { class: "error wide", role: "alert", hidden: true });
     must(this.area).append(el("div", { class: "source" }, view.element, hint), this.list, this.note);

@@ -14,7 +14,7 @@ const CSS = `
 .line legend { float: left; width: 8.5rem; padding: .3rem 0; font-weight: 500; }
 .rank { display: inline-flex; align-items: center; justify-content: center; gap: .3rem; min-width: 44px; min-height: 44px; cursor: pointer;
   border: 1px solid var(--line); border-radius: 6px; padding: 0 .6rem; }
-.rank:has(:checked) { background: var(--accent); color: #fff; border-color: var(--accent); }
+.rank:has(:checked) { background: var(--accent); color: var(--on-accent); border-color: var(--accent); }
 .rank:has(:focus-visible) { outline: 3px solid var(--accent); outline-offset: 2px; }
 .rank input { position: absolute; opacity: 0; width: 1px; height: 1px; margin: 0; }
 `;

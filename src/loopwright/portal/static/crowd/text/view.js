@@ -9,11 +9,11 @@ export const TEXT_CSS = `
   border: 1px solid var(--line); border-radius: var(--round); padding: 1rem 1.25rem; cursor: text; touch-action: pan-y;
   user-select: none; -webkit-user-select: none; max-height: 70vh; overflow: auto; background: var(--paper); }
 .text .mark { padding: .15em 0; border-bottom: 3px solid var(--mark); cursor: pointer;
-  background: color-mix(in srgb, var(--mark) 22%, white); }
+  background: color-mix(in srgb, var(--mark) 22%, var(--paper)); }
 .text .mark.selected { outline: 2px solid var(--ink); }
 .text .mark[data-tag]::after { content: attr(data-tag); background: var(--mark); color: var(--mark-ink); font-size: .68em;
   font-weight: 650; border-radius: 4px; padding: .15em .4em; margin-left: .25em; vertical-align: middle; }
-.text .shade { position: absolute; background: rgb(11 92 173 / .28); pointer-events: none; border-radius: 2px; }
+.text .shade { position: absolute; background: light-dark(rgb(11 92 173 / .28), rgb(138 184 245 / .35)); pointer-events: none; border-radius: 2px; }
 .text .caret { position: absolute; width: 2px; background: var(--accent); pointer-events: none; }
 `;
 
@@ -29,7 +29,7 @@ export class TextView {
   marks = [];
   /** What is selected: from a fixed end to the one that moves. @type {{anchor: number, head: number} | null} */
   selection = null;
-  /** A finished selection by pointer. @type {(span: Span) => void} */
+  /** A finished selection by pointer, of whole words unless Alt is held. @type {(span: Span) => void} */
   onSelect = () => {};
   /** A press on a mark. @type {(index: number) => void} */
   onMark = () => {};
@@ -191,6 +191,13 @@ export class TextView {
     return { start: at, end: at };
   }
 
+  /** Widens the selection to whole words: a pointer rarely meets the very edge of one. */
+  #snap() {
+    const { span } = this;
+    if (!span) return;
+    this.select({ anchor: this.wordAt(span.start).start, head: this.wordAt(span.end - 1).end });
+  }
+
   /** @param {PointerEvent} event */
   #down(event) {
     if (event.button !== 0) return;
@@ -222,6 +229,7 @@ export class TextView {
   #up(event) {
     if (!this.#isDown) return;
     this.#isDown = false;
+    if (this.span && !event.altKey) this.#snap();
     const { span } = this;
     if (span) return this.onSelect(span);
     const root = this.element.getRootNode();
