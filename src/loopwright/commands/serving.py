@@ -1,23 +1,41 @@
 """serve, env, keys."""
 
-import argparse
+import logging
 import shlex
 import sys
 from pathlib import Path
+from typing import Final
 
 from loopwright.aws.registry import Registry
-from loopwright.client import shell_lines
-from loopwright.commands.output import CommandError, say, server_state
+from loopwright.client import shell_lines, variables
+from loopwright.commands.arguments import Arguments, CommandError
+from loopwright.commands.output import say, say_json
+from loopwright.commands.settings import settings_of
 from loopwright.compute.daemon import DaemonError
 from loopwright.compute.engine import Engine, NoEngine
 from loopwright.config import Settings
+from loopwright.gateways import StartError
 from loopwright.keys import KeyFile
+from loopwright.running import server_state
 from loopwright.server import serve as run_server
 
+KEYS: Final = "keys.json"
 
-def serve(settings: Settings) -> int:
+
+def serve(arguments: Arguments) -> int:
     """Serve until SIGTERM or Ctrl-C; units run on and the next `serve` takes them up again."""
-    run_server(settings, _announce)
+    settings = settings_of(arguments)
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    for name in ("uvicorn", "botocore", "sqlalchemy"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        run_server(settings, _announce)
+    except StartError as error:
+        raise CommandError(str(error)) from None
     sys.stderr.write(
         "Stopped. Units that were running go on; `loopwright serve` takes them up again, "
         "`loopwright stop` ends them.\n"
@@ -34,9 +52,12 @@ def _program() -> str:
     return sys.argv[0] if sys.argv and sys.argv[0].endswith("loopwright") else "loopwright"
 
 
-def env(arguments: argparse.Namespace) -> int:
+def env(arguments: Arguments) -> int:
     """Print shell lines; writes the client's files into the home."""
     state = server_state(arguments.home)
+    if arguments.json:
+        say_json(variables(arguments.home, state["url"], state["region"]))
+        return 0
     say(shell_lines(arguments.home, state["url"], state["region"]))
     for line in _docker_lines(arguments.home, state.get("engine", "")):
         say(line)
@@ -56,21 +77,39 @@ def _docker_lines(home: Path, choice: str) -> list[str]:
     return [*lines, "export DOCKER_BUILDKIT=0"] if engine.own else lines
 
 
-def keys(arguments: argparse.Namespace) -> int:
-    """Key pairs: a running server sees changes at once."""
-    file = KeyFile(arguments.home / "keys.json")
-    if arguments.action == "add":
-        access_key, secret = file.add()
-        say(f"{access_key}\t{secret}")
-    elif arguments.action == "list":
-        for access_key in file.read():
-            say(access_key)
+def add_key(arguments: Arguments) -> int:
+    """A new key pair; a running server takes it at once."""
+    access_key, secret = KeyFile(arguments.home / KEYS).add()
+    if arguments.json:
+        say_json({"AccessKeyId": access_key, "SecretAccessKey": secret})
     else:
-        if not arguments.access_key:
-            raise CommandError("`loopwright keys revoke` needs the access key to revoke.")
-        if not file.revoke(arguments.access_key):
-            raise CommandError(
-                f"There is no key {arguments.access_key}; `loopwright keys list` lists them."
-            )
-        say(f"Revoked {arguments.access_key}")
+        say(f"{access_key}\t{secret}")
+    return 0
+
+
+def list_keys(arguments: Arguments) -> int:
+    """The access keys, without their secrets."""
+    found = list(KeyFile(arguments.home / KEYS).read())
+    if arguments.json:
+        say_json(found)
+        return 0
+    for access_key in found:
+        say(access_key)
+    return 0
+
+
+def revoke_keys(arguments: Arguments) -> int:
+    """Remove key pairs, all or none; a running server refuses them at once."""
+    file = KeyFile(arguments.home / KEYS)
+    missing = [key for key in arguments.access_keys if key not in file.read()]
+    if missing:
+        raise CommandError(
+            f"There is no key {', '.join(missing)}; `loopwright keys list` lists them."
+        )
+    for access_key in arguments.access_keys:
+        file.revoke(access_key)
+        if not arguments.json:
+            say(f"Revoked {access_key}")
+    if arguments.json:
+        say_json({"revoked": list(arguments.access_keys)})
     return 0
