@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 from typing import Any, NoReturn
 
-import loopwright
 from loopwright.runtime import archives
 from loopwright.runtime.failure import UnitFailure, command_failure
 from loopwright.runtime.paths import Tree
@@ -88,7 +87,7 @@ def search_path(*folders: Path) -> str:
 
 def _start_anew(tree: Tree, argv: list[str]) -> NoReturn:
     # The runtime itself must be found again, after whatever the user's packages bring.
-    own = Path(loopwright.__file__).parents[1]
+    own = Path(__file__).parents[2]
     path = os.pathsep.join([search_path(tree.packages), str(own)])
     sys.stdout.flush()
     sys.stderr.flush()
