@@ -71,8 +71,8 @@ import loopwright
 before = dict(os.environ)
 loopwright.connect(sys.argv[1])
 loopwright.connect(sys.argv[1])
-child = "import boto3; sts = boto3.client('sts', endpoint_url='https://sts.us-east-1.amazonaws.com'); "
-child += "print(sts.get_caller_identity()['Account'])"
+child = "import boto3; url = 'https://sts.us-east-1.amazonaws.com'; "
+child += "sts = boto3.client('sts', endpoint_url=url); print(sts.get_caller_identity()['Account'])"
 who = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True)
 path = os.environ["PYTHONPATH"]
 loopwright.disconnect()
