@@ -7,7 +7,7 @@ import resource
 import shutil
 import sqlite3
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -41,8 +41,7 @@ def images(arguments: Arguments) -> int:
     for repository, runtime in catalogue():
         lacking = [name for name in (runtime.module, *runtime.beside) if not is_there(name)]
         installed = "yes" if not lacking else "no" if runtime.module in lacking else "in part"
-        told = "; ".join(dict.fromkeys(f"{name} is missing: {remedy(name)}" for name in lacking))
-        rows.append((repository, runtime.name, runtime.note, installed, told))
+        rows.append((repository, runtime.name, runtime.note, installed, _told(lacking)))
     names = ("repository", "runtime", "note", "installed", "missing")
     if arguments.json:
         say_json([dict(zip(names, row, strict=True)) for row in rows])
@@ -59,6 +58,14 @@ def doctor(arguments: Arguments) -> int:
     else:
         say_table("", ("what", "found", "meaning"), rows)
     return 0
+
+
+def _told(lacking: Sequence[str]) -> str:
+    """What is missing, and what to type for it."""
+    by_remedy: dict[str, list[str]] = {}
+    for name in lacking:
+        by_remedy.setdefault(remedy(name), []).append(name)
+    return "; ".join(f"{', '.join(names)}: {way}" for way, names in by_remedy.items())
 
 
 def _machine(home: Path) -> list[tuple[str, str, str]]:
