@@ -52,7 +52,7 @@ def _texts(path: Path) -> Iterator[str]:
 def _words(text: str) -> list[str]:
     """The words of a shell's line up to what ends the command."""
     text = re.sub(r"\)\"?$", "", text.strip().rstrip("&").strip())
-    text = re.split(r"\s[|#>&]", text)[0]
+    text = re.split(r"\s?;|\s[|#>&]", text)[0]
     words = shlex.split(text.replace("…", ""))[1:]
     return [*_with_numbers(words)]
 

@@ -1,10 +1,12 @@
 """serve, env, keys."""
 
 import logging
+import math
 import shlex
 import sys
+import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from loopwright.aws.registry import Registry
 from loopwright.client import shell_lines, variables
@@ -16,10 +18,11 @@ from loopwright.compute.engine import Engine, NoEngine
 from loopwright.config import Settings
 from loopwright.gateways import StartError
 from loopwright.keys import KeyFile
-from loopwright.running import server_state
+from loopwright.running import NotRunning, server_state
 from loopwright.server import serve as run_server
 
 KEYS: Final = "keys.json"
+ASK_S: Final = 0.1
 
 
 def serve(arguments: Arguments) -> int:
@@ -54,7 +57,7 @@ def _program() -> str:
 
 def env(arguments: Arguments) -> int:
     """Print shell lines; writes the client's files into the home."""
-    state = server_state(arguments.home)
+    state = _awaited(arguments.home, arguments.wait)
     if arguments.json:
         say_json(variables(arguments.home, state["url"], state["region"]))
         return 0
@@ -62,6 +65,25 @@ def env(arguments: Arguments) -> int:
     for line in _docker_lines(arguments.home, state.get("engine", "")):
         say(line)
     return 0
+
+
+def _awaited(home: Path, seconds: float) -> dict[str, Any]:
+    """What the running server wrote about itself; one that is just being started is waited for.
+
+    Raises:
+        NotRunning: none runs when the time is up.
+        CommandError: the time is none.
+    """
+    if not 0 <= seconds < math.inf:
+        raise CommandError(f"--wait is {seconds}; it must be 0 or more seconds.")
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return server_state(home)
+        except NotRunning:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(ASK_S)
 
 
 def _docker_lines(home: Path, choice: str) -> list[str]:
