@@ -321,6 +321,58 @@ def test_what_is_printed_is_json_for_machines(server: Server, endpoint: str) -> 
     assert told("workers show", "--link")["Url"].startswith(server.url)
 
 
+TRIAL = """
+import argparse
+import time
+parser = argparse.ArgumentParser()
+parser.add_argument("--rate", type=float)
+print(f"score={parser.parse_known_args()[0].rate}", flush=True)
+time.sleep(0.3)
+"""
+
+
+def _tune(server: Server, name: str) -> None:
+    source = server.put_source(name, {"train.py": TRIAL})
+    definition = training_request("unused", source)
+    definition.pop("TrainingJobName")
+    definition["StaticHyperParameters"] = definition.pop("HyperParameters")
+    metrics = [{"Name": "score", "Regex": "score=([0-9.]+)"}]
+    definition["AlgorithmSpecification"]["MetricDefinitions"] = metrics
+    one = {"Name": "rate", "MinValue": "0", "MaxValue": "1"}
+    server.client("sagemaker").create_hyper_parameter_tuning_job(
+        HyperParameterTuningJobName=name,
+        HyperParameterTuningJobConfig={
+            "Strategy": "Random",
+            "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "score"},
+            "ResourceLimits": {"MaxNumberOfTrainingJobs": 4, "MaxParallelTrainingJobs": 1},
+            "ParameterRanges": {"ContinuousParameterRanges": [one]},
+        },
+        TrainingJobDefinition=definition,
+    )
+
+
+def test_a_tuning_job_is_followed_and_its_report_fetched(server: Server, tmp_path: Path) -> None:
+    _tune(server, "cli-tuned")
+    page = str(tmp_path / "report.html")
+    assert "has no report" in _refused(server, "tuning show", "cli-tuned", "--html", page)
+    lines = server.cli("tuning show", "cli-tuned", "-f").stdout.splitlines()
+    assert len(lines) == len(set(lines)), "each line once"
+    assert any(line.startswith("4 of 4 trials ended") for line in lines)
+    rows = [line.split("\t") for line in lines if "\tCompleted\t" in line]
+    trials = {row[0] for row in rows}
+    assert len(trials) == 4 and all(name.startswith("cli-tuned-") for name in trials)
+    once = server.cli("tuning show", "cli-tuned").stdout
+    assert all(name in once for name in trials) and "━" not in once
+    told = server.cli("tuning show", "cli-tuned", "-f", "--json").stdout.splitlines()
+    state = json.loads(told[-1])
+    assert state["job"]["HyperParameterTuningJobStatus"] == "Completed"
+    assert "Written to" in server.cli("tuning show", "cli-tuned", "--html", page).stdout
+    assert "cli-tuned" in Path(page).read_text()
+    absent = str(tmp_path / "none" / "report.html")
+    assert absent in _refused(server, "tuning show", "cli-tuned", "--html", absent)
+    assert "Did you mean cli-tuned?" in _refused(server, "tuning show", "cli-tund")
+
+
 def test_several_keys_are_revoked_together_or_not_at_all(server: Server) -> None:
     keys = [server.cli("keys add").stdout.split()[0] for _ in range(2)]
     assert "AKIANONE" in _refused(server, "keys revoke", keys[0], "AKIANONE")

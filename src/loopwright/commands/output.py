@@ -1,5 +1,6 @@
 """How commands speak: tables and colour in a terminal, lines with tabs in a pipe, JSON."""
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ from loopwright.wire.services import OWN_MODELS, operation
 from loopwright.wire.validate import validate
 
 REFRESH_S: Final = 1.0
+BREAKS: Final = re.compile(r"[\t\r\n]+")
 
 
 def say(text: str) -> None:
@@ -57,9 +59,15 @@ def say_screen(screen: Any) -> None:
 
 
 def lines_of(screen: Any) -> Iterator[str]:
-    """A screen's texts and its tables' rows, whole: nothing is cut or wrapped."""
+    """A screen's texts and its tables' rows, whole: nothing is cut or wrapped.
+
+    Of several parts a table has its title and its columns' names before its rows.
+    """
     if isinstance(screen, Group):
         for part in screen.renderables:
+            if isinstance(part, Table):
+                yield from [str(part.title)] if part.title else []
+                yield "\t".join(str(column.header) for column in part.columns)
             yield from lines_of(part)
     elif isinstance(screen, Table):
         for row in zip(*(column.cells for column in screen.columns), strict=True):
@@ -70,7 +78,7 @@ def lines_of(screen: Any) -> Iterator[str]:
 
 def _flat(text: str) -> str:
     """A cell without what would end it or its line."""
-    return " ".join(text.split()) if any(mark in text for mark in "\t\r\n") else text
+    return BREAKS.sub(" ", text)
 
 
 def look(

@@ -1,5 +1,6 @@
 """advise tuning, tuning show: what a search will cost, and how it goes."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -99,7 +100,7 @@ def _screen(state: Mapping[str, Any]) -> Group:
         + (f": {job['FailureReason']}" if "FailureReason" in job else "")
     )
     lines: list[Any] = [head, Text(f"{ended} of {limit or '?'} trials ended: {parts or 'none'}")]
-    if limit:
+    if limit and sys.stdout.isatty():
         done = round(BAR * min(1.0, ended / limit))
         lines.append(Text("━" * done, "green") + Text("━" * (BAR - done), "grey50"))
     best = job.get("BestTrainingJob")
