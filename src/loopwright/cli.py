@@ -171,13 +171,13 @@ def _add_serve(group: click.Group) -> None:
 
 
 def _add_small(group: click.Group) -> None:
-    _command(group, "env", "serving.env", "Print the shell lines that point clients here.",
+    _command(group, "env", "access.env", "Print the shell lines that point clients here.",
              _option("--wait", type=float, default=0.0, metavar="SECONDS",
                      help="Wait for a server that is just being started."), JSON)  # fmt: skip
     keys = _group(group, "keys", "Add, list or revoke key pairs.")
-    _command(keys, "add", "serving.add_key", "Print a new pair: access key, secret.", JSON)
-    _command(keys, "list", "serving.list_keys", "The access keys.", JSON)
-    _command(keys, "revoke", "serving.revoke_keys", "Remove key pairs.",
+    _command(keys, "add", "access.add_key", "Print a new pair: access key, secret.", JSON)
+    _command(keys, "list", "access.list_keys", "The access keys.", JSON)
+    _command(keys, "revoke", "access.revoke_keys", "Remove key pairs.",
              click.Argument(["access_keys"], nargs=-1, required=True, metavar="ACCESS_KEY..."),
              JSON)  # fmt: skip
     _command(group, "images", "machine.images", "List the image repositories that run here.", JSON)

@@ -173,6 +173,23 @@ print("MODULES", *sys.modules)
                 and name != "loopwright.commands.arguments"]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "words", [["keys", "list"], ["env"], ["ps"], ["logs", "x"], ["workers", "show"], ["images"]]
+)
+def test_no_other_command_imports_the_server(words: list[str], tmp_path: Path) -> None:
+    text = f"""
+import sys
+from loopwright import cli
+try:
+    cli.main([*{words!r}, "--home", {str(tmp_path)!r}])
+except SystemExit:
+    print("MODULES", *sys.modules)
+"""
+    modules = _python(text).partition("MODULES")[2].split()
+    assert "loopwright.commands" in modules
+    assert not {"loopwright.server", "loopwright.control", "sqlalchemy", "numpy"} & {*modules}
+
+
 def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
     assert _say("--version") == 0
     version = importlib.import_module("importlib.metadata").version("loopwright")
