@@ -26,10 +26,15 @@ from urllib.parse import urlsplit, urlunsplit
 def _to_loopwright(request, **_):
     endpoint = os.environ.get("AWS_ENDPOINT_URL_STS") or os.environ.get("AWS_ENDPOINT_URL")
     parts = urlsplit(request.url)
-    if endpoint and (parts.hostname or "").endswith(".amazonaws.com"):
-        request.headers["Host"] = parts.netloc
-        there = urlsplit(endpoint)
-        request.url = urlunsplit((there.scheme, there.netloc, parts.path, parts.query, ""))
+    if not endpoint or not (parts.hostname or "").endswith(".amazonaws.com"):
+        return None
+    from botocore.httpsession import URLLib3Session
+
+    request.headers["Host"] = parts.netloc
+    there = urlsplit(endpoint)
+    request.url = urlunsplit((there.scheme, there.netloc, parts.path, parts.query, ""))
+    # The client's own sending may go through a proxy, which does not lead here.
+    return URLLib3Session().send(request)
 
 
 class _Waiting:

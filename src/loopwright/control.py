@@ -52,6 +52,7 @@ from loopwright.config import Settings
 from loopwright.containers import Containers
 from loopwright.contract.instances import Machine
 from loopwright.database import Database
+from loopwright.health import Health
 from loopwright.hosting import tables as hosting_tables
 from loopwright.hosting.experiments.kinds import BANDIT_KIND, EXPERIMENT_KIND
 from loopwright.hosting.experiments.operations import experiment_operations
@@ -176,6 +177,7 @@ class ControlPlane:
             (home / name).mkdir(parents=True, exist_ok=True)
         self.clock = _clock(home, settings.time_scale)
         self.database = Database(settings.database_url)
+        self._health = Health(self.database)
         self.bus = Bus(self.database, settings.account)
         self.store = Store(self.database, StateEvents(self.bus, self.context))
         self.keys = KeyFile(home / "keys.json")
@@ -237,7 +239,7 @@ class ControlPlane:
         if settings.allow_reset:
             own["/loopwright/reset"] = self.reset
         operations = all_operations(self.kinds, self.database, home, self.objects, self.workforce)
-        pages = self.workforce.portal(self.engine.wake)
+        pages = self.workforce.portal(self.engine.wake, self._health.state)
         self.app = Api(operations, self.context, face, self.keys, own, pages)
 
     def _backend(self) -> Backends:
@@ -336,7 +338,9 @@ class ControlPlane:
                     self._disk.look()
                     self.step()
                     wait_s = self._pace()
-            except Exception:
+                self._health.planned()
+            except Exception as error:
+                self._health.failed(error)
                 LOG.exception("a round of the control plane failed; the next one repeats it")
                 wait_s = IDLE_S
             self.engine.wait(wait_s)

@@ -42,6 +42,16 @@ class Gateways:
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         self.port = settings.port
 
+    def check(self) -> None:
+        """Refuse an address that cannot be had; nothing is started or stopped.
+
+        Raises:
+            StartError: the port is taken or not allowed, or the host is not this machine's.
+        """
+        wanted = (self._settings.host, self.port)
+        if not any((state["host"], state["port"]) == wanted for state in self._live().values()):
+            self._check_port()
+
     def ensure(self) -> None:
         """Have all workers on the wanted address.
 
@@ -98,8 +108,6 @@ class Gateways:
 
     def _check_port(self) -> None:
         """Refuse a port on which others listen: the workers themselves would share it with them."""
-        if not self.port:
-            return
         host = self._settings.host
         for family, kind, _, _, address in socket.getaddrinfo(
             host, self.port, type=socket.SOCK_STREAM
@@ -109,8 +117,21 @@ class Gateways:
                 try:
                     probe.bind(address)
                 except OSError as error:
-                    if error.errno == errno.EADDRINUSE:
-                        raise StartError(self._explain("address already in use")) from None
+                    raise StartError(self._refused(error)) from None
+
+    def _refused(self, error: OSError) -> str:
+        """Why an address cannot be had, and what to do."""
+        host = self._settings.host
+        if error.errno == errno.EADDRINUSE:
+            return self._explain("address already in use")
+        if error.errno == errno.EADDRNOTAVAIL:
+            return (
+                f"--host is {host!r}, which is no address of this machine; give one of its own, "
+                "127.0.0.1, or 0.0.0.0 for all."
+            )
+        if error.errno == errno.EACCES:
+            return f"Port {self.port} may not be used by this user; choose one above 1023."
+        return f"Port {self.port} on {host} cannot be had: {error.strerror}."
 
     def _start(self, number: int) -> None:
         home = self._settings.home

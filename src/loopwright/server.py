@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -13,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 import uvicorn
+from sqlalchemy.exc import DBAPIError
 
-from loopwright.compute.daemon import is_process as is_process
 from loopwright.config import Settings
 from loopwright.control import ControlPlane, write_state
 from loopwright.database import is_away
@@ -46,11 +47,33 @@ def serve(settings: Settings, announce: Callable[[str, Settings], None]) -> None
         StartError: another process serves the home, the port is taken, or the database is away.
     """
     home = settings.home
+    made = not home.exists()
+    empty = made or not any(home.iterdir())
     home.mkdir(parents=True, exist_ok=True)
     home.chmod(0o700)
     (home / "run").mkdir(exist_ok=True)
     lock = _lock(home)
-    plane = _plane(settings)
+    ready: list[str] = []
+
+    def tell(url: str) -> None:
+        ready.append(url)
+        announce(url, settings)
+
+    try:
+        gateway = Gateways(settings)
+        gateway.check()
+        _serve(settings, _plane(settings), gateway, tell)
+    finally:
+        if empty and not ready:
+            _clear(home, made)
+        os.close(lock)
+
+
+def _serve(
+    settings: Settings, plane: ControlPlane, gateway: Gateways, tell: Callable[[str], None]
+) -> None:
+    """Run the control plane and watch the gateway, until a signal."""
+    home = settings.home
     listener = _listen(home)
     config = uvicorn.Config(
         plane.app, log_config=None, access_log=False, lifespan="off", http="httptools",
@@ -58,7 +81,6 @@ def serve(settings: Settings, announce: Callable[[str, Settings], None]) -> None
     )  # fmt: skip
     server = _Server(config)
     web = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="web")
-    gateway = Gateways(settings)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -66,11 +88,11 @@ def serve(settings: Settings, announce: Callable[[str, Settings], None]) -> None
         plane.start()
         web.start()
         gateway.ensure()
-        url = f"http://{settings.host}:{gateway.port}"
+        url = f"http://{_bracketed(settings.host)}:{gateway.port}"
         plane.announce(url)
         state = {"pid": os.getpid(), "url": url, "region": settings.region}
         write_state(home, {**state, "engine": settings.engine})
-        announce(url, settings)
+        tell(url)
         while not stopping.wait(WATCH_S):
             gateway.watch()
     finally:
@@ -81,19 +103,44 @@ def serve(settings: Settings, announce: Callable[[str, Settings], None]) -> None
         (home / "run" / "control.sock").unlink(missing_ok=True)
         (home / "run" / "control.json").unlink(missing_ok=True)
         plane.close()
-        os.close(lock)
+
+
+def _bracketed(host: str) -> str:
+    """A host as URLs have it: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _clear(home: Path, made: bool) -> None:
+    """Remove what a server that did not start has put into a home that was empty before."""
+    for path in home.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    if made:
+        with contextlib.suppress(OSError):
+            home.rmdir()
 
 
 def _plane(settings: Settings) -> ControlPlane:
     try:
         return ControlPlane(settings)
     except Exception as error:
-        if not is_away(error):
-            raise
-        last = str(error).splitlines()[0]
-        raise StartError(
-            f"The database of --database does not answer: {last}. Start it, or correct the URL."
-        ) from None
+        if is_away(error):
+            raise StartError(
+                f"The database of --database does not answer: {_first_line(error)}. Start it, or "
+                "correct the URL."
+            ) from None
+        if isinstance(error, DBAPIError):
+            raise StartError(
+                f"The database cannot be used: {_first_line(error)}. Name another with --database, "
+                "or another --home."
+            ) from None
+        raise
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
 
 
 def _lock(home: Path) -> int:

@@ -23,6 +23,7 @@ from loopwright.people.templates import Templates
 from loopwright.portal.app import Routes, portal_app
 from loopwright.portal.desk import Desk
 from loopwright.portal.files import FileRoutes
+from loopwright.portal.front import FrontRoutes
 from loopwright.portal.owner import OwnerRoutes
 from loopwright.portal.signing import SigningRoutes
 from loopwright.portal.tasks import TaskRoutes
@@ -118,8 +119,13 @@ class Workforce:
         }
         return {name: projected(service(name), item) for name, item in found.items()}
 
-    def portal(self, wake: Callable[[], None]) -> Any:
-        """The pages, as an ASGI application."""
+    def portal(self, wake: Callable[[], None], state: Callable[[], Mapping[str, Any]]) -> Any:
+        """The pages, as an ASGI application.
+
+        Args:
+            wake: Has the control plane plan at once.
+            state: Whether it can (`loopwright.health.Health.state`).
+        """
         people = self.people
         workers = Workers(self._store, self.accounts)
         desk = Desk(
@@ -128,4 +134,5 @@ class Workforce:
             self._settings.page_sources,
         )  # fmt: skip
         signing = SigningRoutes(self.accounts, self.sessions, people.pools, workers)
-        return portal_app(Routes(signing, TaskRoutes(desk), OwnerRoutes(desk), FileRoutes(desk)))
+        tasks, owner, files = TaskRoutes(desk), OwnerRoutes(desk), FileRoutes(desk)
+        return portal_app(Routes(signing, tasks, owner, files, FrontRoutes(state)))

@@ -1,6 +1,7 @@
 """The AWS CLI against a running server, and Loopwright's own commands with their refusals."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -58,10 +59,10 @@ def endpoint(server: Server) -> Iterator[str]:
     server.client("sagemaker").delete_endpoint(EndpointName="cli-endpoint")
 
 
-def _refused(server: Server, *arguments: str) -> str:
-    """The one sentence with which a command ends; its exit code is 1."""
+def _refused(server: Server, *arguments: str, code: int = 1) -> str:
+    """The one sentence with which a command ends."""
     done = server.cli(*arguments, check=False)
-    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
     assert done.stdout == ""
     assert done.stderr.startswith("loopwright: ")
     assert done.stderr.count("\n") == 1, done.stderr
@@ -179,7 +180,7 @@ def test_a_revoked_key_is_refused_at_once(server: Server, endpoint: str) -> None
         assert error.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
     assert access_key not in server.cli("keys", "list").stdout.split()
     assert access_key in _refused(server, "keys", "revoke", access_key)
-    assert "access key" in _refused(server, "keys", "revoke")
+    assert "ACCESS_KEY" in _refused(server, "keys", "revoke", code=2)
 
 
 def test_images_and_doctor_say_what_there_is(server: Server) -> None:
@@ -261,8 +262,158 @@ def test_an_unknown_name_is_one_sentence(server: Server, command: str) -> None:
     assert "loopwright ps" in told
 
 
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [("describe", "cli-endpont"), ("logs", "CLI-Endpoint"), ("stop", "cliendpoint"),
+     ("invoke", "cli-endpoints"), ("endpoint show", "cli_endpoint"), ("bandit show", "cli-endpint"),
+     ("describe", "near-jbo"), ("spot interrupt", "near-job-"), ("logs", "near-Job")],
+)  # fmt: skip
+def test_an_unknown_name_brings_those_that_come_near(
+    server: Server, endpoint: str, command: str, name: str
+) -> None:
+    if "near" in name:
+        sagemaker = server.client("sagemaker")
+        if not sagemaker.list_training_jobs(NameContains="near-job")["TrainingJobSummaries"]:
+            server.train("near-job", "print('x')")
+    body = ("{}",) if command == "invoke" else ()
+    told = _refused(server, command, name, *body)
+    assert f"Did you mean {'near-job' if 'near' in name else endpoint}" in told
+
+
 def test_an_unknown_endpoint_is_one_sentence(server: Server) -> None:
     assert "no-such-thing" in _refused(server, "invoke", "no-such-thing", "{}")
+
+
+def test_the_log_of_a_deleted_endpoint_is_printed(server: Server) -> None:
+    model = server.put("gone/model.tar.gz", packed({"note.txt": "x"}))
+    server.deploy("cli-gone", model, "print('served once', flush=True)\n" + PLAY)
+    server.cli("invoke", "cli-gone", "{}")
+    living = server.cli("logs", "cli-gone").stdout
+    assert "served once" in living
+    assert "Deleting" in server.cli("stop", "cli-gone").stdout
+
+    def gone() -> bool | None:
+        return server.cli("describe", "cli-gone", check=False).returncode == 1 or None
+
+    await_that(gone, "the end of cli-gone")
+    for more in ((), ("-f",)):
+        assert "served once" in server.cli("logs", "cli-gone", *more).stdout
+    lines = [
+        json.loads(line) for line in server.cli("logs", "cli-gone", "--json").stdout.splitlines()
+    ]
+    assert "served once" in [line["message"] for line in lines]
+    assert {"stream", "timestamp", "message"} == set(lines[0])
+
+
+def test_what_is_printed_is_json_for_machines(server: Server, endpoint: str) -> None:
+    def told(*words: str) -> Any:
+        return json.loads(server.cli(*words, "--json").stdout)
+
+    assert told("env")["AWS_ENDPOINT_URL"] == server.url
+    pair = told("keys add")
+    assert pair["AccessKeyId"] in told("keys list")
+    assert told("keys revoke", pair["AccessKeyId"]) == {"revoked": [pair["AccessKeyId"]]}
+    answer = told("invoke", endpoint, '{"a": 1}')
+    assert answer["InvokedProductionVariant"] == "AllTraffic"
+    assert json.loads(answer["Body"])["echo"] == {"a": 1}
+    assert told("endpoint show", endpoint)["endpoint"]["EndpointStatus"] == "InService"
+    assert set(told("workers show")) == {"Jobs", "Workers"}
+    assert told("workers show", "--link")["Url"].startswith(server.url)
+
+
+TRIAL = """
+import argparse
+import time
+parser = argparse.ArgumentParser()
+parser.add_argument("--rate", type=float)
+print(f"score={parser.parse_known_args()[0].rate}", flush=True)
+time.sleep(0.3)
+"""
+
+
+def _tune(server: Server, name: str) -> None:
+    source = server.put_source(name, {"train.py": TRIAL})
+    definition = training_request("unused", source)
+    definition.pop("TrainingJobName")
+    definition["StaticHyperParameters"] = definition.pop("HyperParameters")
+    metrics = [{"Name": "score", "Regex": "score=([0-9.]+)"}]
+    definition["AlgorithmSpecification"]["MetricDefinitions"] = metrics
+    one = {"Name": "rate", "MinValue": "0", "MaxValue": "1"}
+    server.client("sagemaker").create_hyper_parameter_tuning_job(
+        HyperParameterTuningJobName=name,
+        HyperParameterTuningJobConfig={
+            "Strategy": "Random",
+            "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "score"},
+            "ResourceLimits": {"MaxNumberOfTrainingJobs": 4, "MaxParallelTrainingJobs": 1},
+            "ParameterRanges": {"ContinuousParameterRanges": [one]},
+        },
+        TrainingJobDefinition=definition,
+    )
+
+
+def test_a_tuning_job_is_followed_and_its_report_fetched(server: Server, tmp_path: Path) -> None:
+    _tune(server, "cli-tuned")
+    page = str(tmp_path / "report.html")
+    assert "has no report" in _refused(server, "tuning show", "cli-tuned", "--html", page)
+    lines = server.cli("tuning show", "cli-tuned", "-f").stdout.splitlines()
+    assert len(lines) == len(set(lines)), "each line once"
+    assert any(line.startswith("4 of 4 trials ended") for line in lines)
+    rows = [line.split("\t") for line in lines if "\tCompleted\t" in line]
+    trials = {row[0] for row in rows}
+    assert len(trials) == 4 and all(name.startswith("cli-tuned-") for name in trials)
+    once = server.cli("tuning show", "cli-tuned").stdout
+    assert all(name in once for name in trials) and "━" not in once
+    told = server.cli("tuning show", "cli-tuned", "-f", "--json").stdout.splitlines()
+    state = json.loads(told[-1])
+    assert state["job"]["HyperParameterTuningJobStatus"] == "Completed"
+    assert "Written to" in server.cli("tuning show", "cli-tuned", "--html", page).stdout
+    assert "cli-tuned" in Path(page).read_text()
+    absent = str(tmp_path / "none" / "report.html")
+    assert absent in _refused(server, "tuning show", "cli-tuned", "--html", absent)
+    assert "Did you mean cli-tuned?" in _refused(server, "tuning show", "cli-tund")
+
+
+def test_several_keys_are_revoked_together_or_not_at_all(server: Server) -> None:
+    keys = [server.cli("keys add").stdout.split()[0] for _ in range(2)]
+    assert "AKIANONE" in _refused(server, "keys revoke", keys[0], "AKIANONE")
+    assert set(keys) <= set(server.cli("keys list").stdout.split())
+    server.cli("keys revoke", *keys)
+    assert not set(keys) & set(server.cli("keys list").stdout.split())
+
+
+def test_in_a_pipe_rows_are_lines_with_tabs_and_nothing_is_cut(
+    server: Server, endpoint: str
+) -> None:
+    lines = server.cli("endpoint show", endpoint).stdout.splitlines()
+    row = next(line for line in lines if line.startswith("AllTraffic\t"))
+    assert row.split("\t")[2] == "1 of 1"
+    team = "a-team-with-a-name-that-is-as-long-as-a-name-may-be-0123456789"[:63]
+    email = f"{'long' * 14}@{'example.' * 6}org"
+    invited = server.cli("workers invite", "--team", team, email, "ben@example.com").stdout
+    assert invited.count(f"{server.url}/work/join/") == 2
+    shown = server.cli("workers show").stdout
+    assert "│" not in shown and "…" not in shown
+    for command in ("ps", "images", "doctor"):
+        told = server.cli(command).stdout
+        assert "…" not in told.replace("s3+http://…", "") and "│" not in told
+        assert all("\t" in line for line in told.splitlines())
+
+
+@pytest.mark.parametrize("words", [("logs", "-f"), ("endpoint", "show", "-f")])
+def test_an_interrupted_follow_ends_quietly(
+    server: Server, endpoint: str, words: tuple[str, ...]
+) -> None:
+    command = [sys.executable, "-m", "loopwright.cli", *words, endpoint, "--home", str(server.home)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as following:
+        assert following.stdout is not None and following.stderr is not None
+        if words[0] == "logs":
+            server.cli("invoke", endpoint, '{"raise": "something to log"}', check=False)
+        # Its first line is there: it follows.
+        assert following.stdout.readline()
+        following.send_signal(signal.SIGINT)
+        assert following.wait(20) == 130
+        assert following.stderr.read().strip() == ""
 
 
 @pytest.mark.parametrize(
@@ -284,7 +435,7 @@ def test_stop_on_a_home_without_a_server_has_nothing_to_stop(tmp_path: Path) -> 
 
 def test_a_server_that_died_is_one_sentence(own_server: Server) -> None:
     own_server.kill()
-    assert "loopwright serve" in _refused(own_server, "ps")
+    assert "takes them up again" in _refused(own_server, "describe", "x")
     assert "not found" in _refused(own_server, "invoke", "x", "{}")
     own_server.stop()
     for arguments in (("ps",), ("describe", "x"), ("invoke", "x", "{}")):

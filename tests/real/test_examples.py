@@ -1,6 +1,8 @@
 """The examples, as their own texts say to run them."""
 
 import importlib.util
+import os
+import re
 import shlex
 import subprocess
 import sys
@@ -59,3 +61,55 @@ def test_a_challenger_takes_over_an_endpoint(server: Server) -> None:
     assert shown[-1].startswith("challenger says")
     left = server.client("sagemaker").list_endpoints(NameContains="digits-production")
     assert left["Endpoints"] == []
+
+
+# Version 3 of the SDK is another library of the same name, and 1 GB: it is tested where it is.
+SDK3 = os.environ.get("LOOPWRIGHT_TEST_SDK3")
+PYTHONS = {"v2": sys.executable, **({"v3": SDK3} if SDK3 else {})}
+# The SDK waits 45 s for a job that takes one, and 30 s for an endpoint: its clock goes faster here.
+FASTER = """
+import runpy, sys, time
+began, now, sleep = time.time(), time.time, time.sleep
+time.time = lambda: began + (now() - began) * 20
+time.sleep = lambda seconds: sleep(seconds / 20)
+sys.path.insert(0, sys.argv[1].rpartition("/")[0])
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+
+
+def _quickstart(server: Server, version: str, python: str) -> str:
+    done = subprocess.run(
+        [python, "-c", FASTER, str(EXAMPLES / "quickstart" / f"{version}.py")],
+        env={**server.variables(), "PATH": os.environ["PATH"]}, capture_output=True, text=True,
+        timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines() if "flat of" in line)
+    costs = float(next(iter(lines.values())))
+    says = float(done.stdout.split("The endpoint says ")[1].split()[0])
+    assert abs(says - costs) < 40
+    sagemaker = server.client("sagemaker")
+    listed = {**sagemaker.list_endpoints(), **sagemaker.list_models()}
+    names = [item.get("EndpointName") or item["ModelName"]
+             for item in (*listed["Endpoints"], *listed["Models"])]  # fmt: skip
+    assert not [name for name in names if name.startswith(("sagemaker-scikit-learn", "quickstart"))]
+    return done.stdout
+
+
+@pytest.mark.parametrize("version", PYTHONS)
+def test_the_quickstart(server: Server, version: str) -> None:
+    told = _quickstart(server, version, PYTHONS[version])
+    if version == "v2":
+        assert "validation r2: 0.9" in told and "alpha=0.5" in told, "the script's log is streamed"
+    else:
+        assert ": Completed" in told
+
+
+def test_the_readme_s_blocks_run_the_files_that_it_names() -> None:
+    text = (EXAMPLES.parent / "README.md").read_text()
+    for version in ("v2", "v3"):
+        assert f"python examples/quickstart/{version}.py" in text
+    named = re.findall(r"(?:examples|docs|scripts)/[\w./-]+\.\w+", text)
+    assert named
+    for name in named:
+        assert (EXAMPLES.parent / name).is_file(), name

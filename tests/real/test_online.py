@@ -79,6 +79,8 @@ def test_an_experiment_finds_the_better_variant_by_late_outcomes(models: Server)
     assert treatment["EffectLow"] > 0 and treatment["Mean"] > control["Mean"]
     assert [item["OnlineExperimentName"] for item in
             own.list_online_experiments()["OnlineExperiments"]] == ["better"]  # fmt: skip
+    near = server.cli("experiment show", "bettr", check=False)
+    assert near.returncode == 1 and "Did you mean better?" in near.stderr
     shown = server.cli("experiment show", "better").stdout
     assert "control" in shown and "*" in shown
     page = server.home / "better.html"

@@ -1,6 +1,5 @@
 """demo: the main job on real data, through the same API that every client uses."""
 
-import argparse
 import contextlib
 import io
 import os
@@ -15,7 +14,9 @@ from typing import Any, Final
 
 import orjson
 
-from loopwright.commands.output import CommandError, client, say, server_state
+from loopwright.commands.arguments import Arguments, CommandError
+from loopwright.commands.output import client, say
+from loopwright.running import NotRunning, server_state
 
 IMAGE: Final = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
 SCRIPT: Final = '''\
@@ -54,7 +55,7 @@ if __name__ == "__main__":
 WAIT_S: Final = 120.0
 
 
-def demo(arguments: argparse.Namespace) -> int:
+def demo(arguments: Arguments) -> int:
     """Start a server if none runs, train, deploy, predict, print the URL and the score."""
     home = arguments.home
     server = _server(home)
@@ -68,7 +69,7 @@ def demo(arguments: argparse.Namespace) -> int:
 
 
 def _server(home: Path) -> "subprocess.Popen[bytes] | None":
-    with contextlib.suppress(CommandError):
+    with contextlib.suppress(NotRunning):
         state = server_state(home)
         with contextlib.suppress(OSError):
             os.kill(state["pid"], 0)

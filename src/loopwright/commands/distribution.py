@@ -1,22 +1,16 @@
 """advise distribution: whether a training job needs more than one host, from measured dry runs."""
 
-import argparse
 import secrets
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from loopwright.commands.output import (
-    CommandError,
-    client,
-    read_request,
-    say,
-    say_json,
-    server_state,
-)
+from loopwright.commands.arguments import Arguments, CommandError
+from loopwright.commands.output import client, read_request, say, say_json
 from loopwright.compute.limits import machine_cpus, machine_memory_bytes
 from loopwright.contract.instances import Machine
+from loopwright.running import server_state
 from loopwright.training.choose import DryRun, batch_of, choose, dry_request
 
 OVER: Final = ("Completed", "Failed", "Stopped")
@@ -25,7 +19,7 @@ BATCHES: Final = (2, 8)
 """When a job does not fit, its batch is divided by these and tried again."""
 
 
-def advise_distribution(arguments: argparse.Namespace) -> int:
+def advise_distribution(arguments: Arguments) -> int:
     """Run the job in short on one host, measure it, and say what that means."""
     request = read_request(arguments.request, "CreateTrainingJob")
     if arguments.seconds < 1:
@@ -49,9 +43,7 @@ def advise_distribution(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _runs(
-    arguments: argparse.Namespace, request: dict[str, Any], memory_bytes: float
-) -> list[DryRun]:
+def _runs(arguments: Arguments, request: dict[str, Any], memory_bytes: float) -> list[DryRun]:
     """The dry run as requested; if it does not fit, with smaller batches until one does."""
     known = batch_of(request.get("HyperParameters", {}))
     batches: list[int | None] = [known[1] if known else None]
@@ -66,7 +58,7 @@ def _runs(
 
 
 def _run(
-    arguments: argparse.Namespace, request: dict[str, Any], batch: int | None, memory_bytes: float
+    arguments: Arguments, request: dict[str, Any], batch: int | None, memory_bytes: float
 ) -> DryRun:
     sagemaker = client(arguments.home, "sagemaker")
     name = f"{request['TrainingJobName'][:45]}-dry-{secrets.token_hex(4)}"

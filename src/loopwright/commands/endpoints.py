@@ -1,27 +1,23 @@
 """endpoint show, experiment show, bandit show: what serves, how it goes, who is better."""
 
-import argparse
 import importlib
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from html import escape
-from pathlib import Path
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from loopwright.commands.output import CommandError, client, moment, say, say_json
+from loopwright.commands.arguments import Arguments
+from loopwright.commands.names import named
+from loopwright.commands.output import client, look, moment, write_file
 from loopwright.kernel.clock import clock_of
 
-REFRESH_S: Final = 1.0
 WINDOW_S: Final = 60
 EVENTS_SHOWN: Final = 8
-PIPED_WIDTH: Final = 160
 STYLE: Final = (
     "body{font:15px system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem}"
     "table{border-collapse:collapse}td,th{padding:.2rem .8rem;text-align:left;"
@@ -29,58 +25,32 @@ STYLE: Final = (
 )
 
 
-def show_endpoint(arguments: argparse.Namespace) -> int:
+def show_endpoint(arguments: Arguments) -> int:
     """An endpoint: variants, weights, instances, rates, latency, an update's step; live."""
-    return _show(arguments, lambda: _endpoint(arguments), _endpoint_screen)
+    with named(arguments.home, arguments.name, "Endpoint"):
+        return look(arguments, lambda: _endpoint(arguments), _endpoint_screen)
 
 
-def show_experiment(arguments: argparse.Namespace) -> int:
+def show_experiment(arguments: Arguments) -> int:
     """An online experiment: each variant's figures, effects, guards; live, or as an HTML file."""
-    if arguments.html:
-        return _write(arguments.html, _experiment_page(_experiment(arguments)))
-    return _show(arguments, lambda: _experiment(arguments), _experiment_screen)
+    with named(arguments.home, arguments.name, "OnlineExperiment"):
+        if arguments.html:
+            return write_file(arguments.html, _experiment_page(_experiment(arguments)))
+        return look(arguments, lambda: _experiment(arguments), _experiment_screen)
 
 
-def show_bandit(arguments: argparse.Namespace) -> int:
+def show_bandit(arguments: Arguments) -> int:
     """A bandit: what it knows, the weights that it gives; live, or as an HTML file."""
-    if arguments.html:
-        return _write(arguments.html, _bandit_page(_bandit(arguments)))
-    return _show(arguments, lambda: _bandit(arguments), _bandit_screen)
-
-
-def _show(
-    arguments: argparse.Namespace,
-    read: Callable[[], dict[str, Any]],
-    screen: Callable[[Mapping[str, Any]], Group],
-) -> int:
-    if arguments.json:
-        say_json(read())
-        return 0
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PIPED_WIDTH)
-    if not arguments.follow or not console.is_terminal:
-        console.print(screen(read()))
-        return 0
-    with Live(console=console, auto_refresh=False) as live:
-        while True:
-            live.update(screen(read()), refresh=True)
-            time.sleep(REFRESH_S)
-
-
-def _write(path: str, text: str) -> int:
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CommandError(f"{path} cannot be written: {error.strerror}.") from None
-    say(f"Written to {path}")
-    return 0
+    with named(arguments.home, arguments.name, "Endpoint"):
+        if arguments.html:
+            return write_file(arguments.html, _bandit_page(_bandit(arguments)))
+        return look(arguments, lambda: _bandit(arguments), _bandit_screen)
 
 
 # Endpoints
 
 
-def _endpoint(arguments: argparse.Namespace) -> dict[str, Any]:
+def _endpoint(arguments: Arguments) -> dict[str, Any]:
     found = client(arguments.home, "sagemaker").describe_endpoint(EndpointName=arguments.name)
     found.pop("ResponseMetadata", None)
     variants = [
@@ -112,7 +82,7 @@ def _bandit_or_none(own: Any, name: str) -> dict[str, Any] | None:
     return found
 
 
-def _rates(arguments: argparse.Namespace, variant: str) -> dict[str, float]:
+def _rates(arguments: Arguments, variant: str) -> dict[str, float]:
     """Requests and errors a second, mean and largest latency in ms, of the last minute."""
     watch = client(arguments.home, "cloudwatch")
     dimensions = [
@@ -195,7 +165,7 @@ def _shadow_line(pair: Mapping[str, Any]) -> Text:
 # Experiments
 
 
-def _experiment(arguments: argparse.Namespace) -> dict[str, Any]:
+def _experiment(arguments: Arguments) -> dict[str, Any]:
     own = client(arguments.home, "loopwright")
     found = dict(own.describe_online_experiment(OnlineExperimentName=arguments.name))
     found.pop("ResponseMetadata", None)
@@ -271,7 +241,7 @@ def _experiment_page(found: Mapping[str, Any]) -> str:
 # Bandits
 
 
-def _bandit(arguments: argparse.Namespace) -> dict[str, Any]:
+def _bandit(arguments: Arguments) -> dict[str, Any]:
     found = dict(client(arguments.home, "loopwright").describe_bandit(EndpointName=arguments.name))
     found.pop("ResponseMetadata", None)
     return found

@@ -1,25 +1,33 @@
 """advise tuning, tuning show: what a search will cost, and how it goes."""
 
-import argparse
-import time
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from loopwright.commands.output import client, moment, read_request, say, say_json
+from loopwright.commands.arguments import Arguments, CommandError
+from loopwright.commands.names import named
+from loopwright.commands.output import (
+    client,
+    look,
+    moment,
+    read_request,
+    say,
+    say_json,
+    write_file,
+)
 from loopwright.tuning.advice import advise
 
 FINISHED: Final = ("Completed", "Failed", "Stopped")
-REFRESH_S: Final = 1.0
+REPORT: Final = "Report: "
 SHOWN: Final = 20
 BAR: Final = 60
 
 
-def advise_tuning(arguments: argparse.Namespace) -> int:
+def advise_tuning(arguments: Arguments) -> int:
     """Advice on a request of CreateHyperParameterTuningJob in a JSON file."""
     request = read_request(arguments.request, "CreateHyperParameterTuningJob")
     found = advise(request)
@@ -31,26 +39,43 @@ def advise_tuning(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def show_tuning(arguments: argparse.Namespace) -> int:
+def show_tuning(arguments: Arguments) -> int:
     """A tuning job: progress, best so far, its trials, what happened; live until it ends."""
+    if arguments.html:
+        return write_file(arguments.html, _report(arguments))
+    with named(arguments.home, arguments.name, "HyperParameterTuningJob"):
+        return look(arguments, lambda: _state(arguments), _screen, _is_over)
+
+
+def _is_over(state: Mapping[str, Any]) -> bool:
+    return state["job"]["HyperParameterTuningJobStatus"] in FINISHED
+
+
+def _report(arguments: Arguments) -> str:
+    """The report that the tuning job wrote at its end.
+
+    Raises:
+        CommandError: it has written none.
+    """
+    with named(arguments.home, arguments.name, "HyperParameterTuningJob"):
+        state = _state(arguments)
+    texts = [event["Text"] for event in state["events"]]
+    found = next((text for text in texts if text.startswith(REPORT)), None)
+    if found is None:
+        said = next((text for text in texts if text.startswith("The report")), None)
+        status = state["job"]["HyperParameterTuningJobStatus"]
+        raise CommandError(
+            said
+            or f"{arguments.name} is {status} and has no report; it writes one when it ends, if it "
+            f"has trials: `loopwright tuning show {arguments.name}` shows where it stands."
+        )
+    bucket, _, key = found.removeprefix(REPORT).removeprefix("s3://").partition("/")
+    body = client(arguments.home, "s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    return bytes(body).decode()
+
+
+def _state(arguments: Arguments) -> dict[str, Any]:
     sagemaker = client(arguments.home, "sagemaker")
-    if arguments.json:
-        say_json(_state(sagemaker, arguments))
-        return 0
-    console = Console()
-    if not arguments.follow or not console.is_terminal:
-        console.print(_screen(_state(sagemaker, arguments)))
-        return 0
-    with Live(console=console, auto_refresh=False) as live:
-        while True:
-            state = _state(sagemaker, arguments)
-            live.update(_screen(state), refresh=True)
-            if state["job"]["HyperParameterTuningJobStatus"] in FINISHED:
-                return 0
-            time.sleep(REFRESH_S)
-
-
-def _state(sagemaker: Any, arguments: argparse.Namespace) -> dict[str, Any]:
     job = sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=arguments.name)
     job.pop("ResponseMetadata", None)
     pages = sagemaker.get_paginator("list_training_jobs_for_hyper_parameter_tuning_job").paginate(
@@ -75,7 +100,7 @@ def _screen(state: Mapping[str, Any]) -> Group:
         + (f": {job['FailureReason']}" if "FailureReason" in job else "")
     )
     lines: list[Any] = [head, Text(f"{ended} of {limit or '?'} trials ended: {parts or 'none'}")]
-    if limit:
+    if limit and sys.stdout.isatty():
         done = round(BAR * min(1.0, ended / limit))
         lines.append(Text("━" * done, "green") + Text("━" * (BAR - done), "grey50"))
     best = job.get("BestTrainingJob")

@@ -1,28 +1,16 @@
 """workers: invite people into a workteam, and see how their work goes."""
 
-import argparse
 from typing import Any
 
-from rich.console import Console
+from rich.console import Group
 from rich.table import Table
 
-from loopwright.commands.output import CommandError, client, moment, say, say_json
-
-PIPED_WIDTH = 140
-
-
-def workers(arguments: argparse.Namespace) -> int:
-    """`loopwright workers invite --team NAME EMAIL…`, `loopwright workers show`."""
-    if arguments.action == "invite":
-        return _invite(arguments)
-    if arguments.email:
-        raise CommandError("`workers show` takes no addresses; it shows everybody.")
-    return _show(arguments)
+from loopwright.commands.arguments import Arguments
+from loopwright.commands.output import client, moment, say, say_json, say_screen
 
 
-def _invite(arguments: argparse.Namespace) -> int:
-    if not arguments.team or not arguments.email:
-        raise CommandError("Say whom and where: loopwright workers invite --team NAME EMAIL.")
+def invite(arguments: Arguments) -> int:
+    """`loopwright workers invite --team NAME EMAIL…`: a link for each person."""
     own = client(arguments.home, "loopwright")
     found = [own.invite_worker(WorkteamName=arguments.team, Email=to) for to in arguments.email]
     for item in found:
@@ -37,21 +25,22 @@ def _invite(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _show(arguments: argparse.Namespace) -> int:
+def show(arguments: Arguments) -> int:
+    """`loopwright workers show`: how the work goes, or a link to a page that says so."""
     own = client(arguments.home, "loopwright")
     if arguments.link:
-        say(own.create_owner_link()["Url"])
+        link = own.create_owner_link()["Url"]
+        if arguments.json:
+            say_json({"Url": link})
+        else:
+            say(link)
         return 0
     found = own.describe_workers()
     found.pop("ResponseMetadata", None)
     if arguments.json:
         say_json(found)
         return 0
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PIPED_WIDTH)
-    console.print(_jobs(found["Jobs"]))
-    console.print(_workers(found["Workers"]))
+    say_screen(Group(_jobs(found["Jobs"]), _workers(found["Workers"])))
     return 0
 
 

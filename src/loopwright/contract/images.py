@@ -26,21 +26,25 @@ class Runtime:
         builtin: Whether the image has an algorithm of its own.
         module: What must be importable; a missing one is named in the refusal.
         note: One line for `loopwright images`.
+        beside: What scripts for AWS's image import besides; jobs that do fail without it.
     """
 
     name: str
     builtin: bool
     module: str
     note: str
+    beside: tuple[str, ...] = ()
 
 
-SKLEARN: Final = Runtime("sklearn", False, "sklearn", "script mode")
-XGBOOST: Final = Runtime("xgboost", True, "xgboost", "built-in algorithm and script mode")
+SKLEARN: Final = Runtime("sklearn", False, "sklearn", "script mode", ("pandas",))
+XGBOOST: Final = Runtime(
+    "xgboost", True, "xgboost", "built-in algorithm and script mode", ("pandas",)
+)
 PYTORCH: Final = Runtime("pytorch", False, "torch", "script mode")
 CONTAINER: Final = Runtime("container", False, "docker", "an image of one's own")
 """What is in no catalogue; it runs in a container engine and is in `catalogue` neither."""
 CATALOGUE_HOST: Final = re.compile(r"\d+\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?")
-PYTHON: Final = Runtime("python", False, "numpy", "script mode and processing")
+PYTHON: Final = Runtime("python", False, "numpy", "script mode and processing", ("pandas",))
 # Built-in algorithms: the repository's name is the runtime's.
 ALGORITHMS: Final = {
     name: Runtime(name, True, module, f"built-in algorithm: {what}")

@@ -1,4 +1,4 @@
-"""The portal's ASGI application, below `/work`."""
+"""The pages' ASGI application: the portal below `/work`, the front page, `/health`."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from loopwright.portal.files import FileRoutes
+from loopwright.portal.front import FrontRoutes
 from loopwright.portal.owner import OwnerRoutes
 from loopwright.portal.signing import SigningRoutes
 from loopwright.portal.tasks import TaskRoutes
@@ -18,23 +19,33 @@ from loopwright.portal.web import Refused, page
 from loopwright.wire.http import Request as WireRequest
 
 ROOT: Final = "/work"
+HEALTH: Final = "/health"
+READING: Final = ("GET", "HEAD")
 SIGNED: Final = ("authorization", "x-amz-date", "x-amz-content-sha256")
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True)
 class Routes:
-    """What answers below `/work`."""
+    """What answers below `/work`, and beside it."""
 
     signing: SigningRoutes
     tasks: TaskRoutes
     owner: OwnerRoutes
     files: FileRoutes
+    front: FrontRoutes
 
 
 def is_page(request: WireRequest) -> bool:
-    """Whether a request is a browser's, for the portal: a signed one is for a bucket `work`."""
-    if request.path != ROOT and not request.path.startswith(f"{ROOT}/"):
+    """Whether a request is for our pages: a signed one is for a bucket `work` or `health`, and `/`
+    is S3's list of buckets unless a browser asks, which wants HTML."""
+    if request.path == "/":
+        if request.method not in READING or "text/html" not in request.headers.get("accept", ""):
+            return False
+    elif request.path == HEALTH:
+        if request.method not in READING:
+            return False
+    elif request.path != ROOT and not request.path.startswith(f"{ROOT}/"):
         return False
     if any(name in request.headers for name in SIGNED):
         return False
@@ -66,8 +77,10 @@ def portal_app(routes: Routes) -> Any:
         ("GET", "/templates/{sha}", files.template),
         ("GET", "/static/{path:path}", files.static),
     ]
+    beside = [Route("/", routes.front.front), Route(HEALTH, routes.front.health)]
+    below = [Route(f"{ROOT}{path}", run, methods=[verb]) for verb, path, run in table]
     return Starlette(
-        routes=[Route(f"{ROOT}{path}", run, methods=[verb]) for verb, path, run in table],
+        routes=[*beside, *below],
         exception_handlers={Refused: _refused, HTTPException: _missing},
     )
 

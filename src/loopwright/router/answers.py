@@ -7,6 +7,7 @@ import itertools
 import random
 from collections.abc import Mapping
 from functools import lru_cache
+from html import escape
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -17,6 +18,17 @@ from loopwright.router.routes import Route
 from loopwright.wire import eventstream
 from loopwright.wire.errors import ApiError
 
+AWAY_PAGE: Final = """\
+<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="refresh" content="5"><title>Loopwright is away</title>
+<style>:root {{ color-scheme: light dark }}
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 32rem;
+  margin: 15vh auto; padding: 0 1rem }}</style>
+</head><body><main><h1>Loopwright is away</h1><p>{}</p>
+<p>This page looks again every five seconds.</p></main></body></html>
+"""
 PART_BYTES_MAX: Final = 65_536
 _OCTETS: Final = b"application/octet-stream"
 # Request ids: a UUID's first 80 bits of this process, then the number of the answer.
@@ -127,5 +139,26 @@ def text_response(text: str, content_type: str) -> bytes:
     head = (
         f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nConnection: close\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def away_health(reason: str) -> bytes:
+    """The answer to `GET /health` while the control plane is away, as the whole HTTP response."""
+    return _away(
+        orjson.dumps({"alive": True, "ready": False, "reason": reason}), "application/json"
+    )
+
+
+def away_page(text: str) -> bytes:
+    """What a browser is shown while the control plane is away; it looks again by itself."""
+    return _away(AWAY_PAGE.format(escape(text)).encode(), "text/html; charset=utf-8")
+
+
+def _away(body: bytes, content_type: str) -> bytes:
+    head = (
+        f"HTTP/1.1 503 Service Unavailable\r\nContent-Type: {content_type}\r\n"
+        "Cache-Control: no-store\r\nRetry-After: 5\r\nX-Content-Type-Options: nosniff\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + body

@@ -8,11 +8,14 @@ import asyncio
 import time
 from typing import Final, Protocol, cast
 
-from loopwright.router.answers import error_response
+from loopwright.router.answers import away_health, away_page, error_response
 from loopwright.wire.errors import ApiError
 
 RETURN_WAIT_S: Final = 8.0
+HEALTH_WAIT_S: Final = 5.0
+"""Who asks whether the control plane is ready waits no longer for its word."""
 BUFFER_BYTES_MAX: Final = 1_048_576
+SIGNED: Final = ("authorization", "x-amz-date", "x-amz-content-sha256")
 HOP_HEADERS: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length"})
 
 
@@ -35,6 +38,8 @@ class Passing(asyncio.Protocol):
         self._client = client
         self._address = address
         self._chunked = "chunked" in headers.get("transfer-encoding", "").lower()
+        self._asks_health = _asks_health(method, url, headers)
+        self._shows_page = _shows_page(method, headers)
         self._length = headers.get("content-length")
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray(_head(method, url, headers, self._chunked))
@@ -45,7 +50,9 @@ class Passing(asyncio.Protocol):
         self._gone = False
         self._paused = False
         self.request_done = False
-        self._task = asyncio.get_running_loop().create_task(self._connect())
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(self._connect())
+        self._timer = loop.call_later(HEALTH_WAIT_S, self._late) if self._asks_health else None
 
     # From the client
 
@@ -62,6 +69,7 @@ class Passing(asyncio.Protocol):
 
     def client_gone(self) -> None:
         self._gone = True
+        self._untimed()
         self._task.cancel()
         if self._transport is not None:
             self._transport.abort()
@@ -87,7 +95,7 @@ class Passing(asyncio.Protocol):
     async def _connect(self) -> None:
         """Connect; while the control plane starts again, wait for it a little."""
         loop = asyncio.get_running_loop()
-        deadline = time.monotonic() + RETURN_WAIT_S
+        deadline = time.monotonic() + (0.0 if self._asks_health else RETURN_WAIT_S)
         while True:
             try:
                 await loop.create_unix_connection(lambda: self, self._address)
@@ -118,6 +126,7 @@ class Passing(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._any_answer = True
+        self._untimed()
         if self._head_done:
             self._client.write(data)
             return
@@ -162,14 +171,52 @@ class Passing(asyncio.Protocol):
             return
         self._unavailable(error)
 
+    def _late(self) -> None:
+        """The control plane has said nothing: it hangs."""
+        self._timer = None
+        if not self._head_done and not self._gone:
+            self._gone = True
+            self._task.cancel()
+            if self._transport is not None:
+                self._transport.abort()
+            self._refuse(f"The control plane has not answered within {HEALTH_WAIT_S:g} s.")
+
+    def _untimed(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _unavailable(self, error: Exception | None) -> None:
         """No answer: the client may repeat the request when the control plane is back."""
-        text = (
+        self._untimed()
+        self._refuse(
             "Loopwright's control plane does not answer; it may be starting again. "
             "Endpoints go on serving. Start it with `loopwright serve`."
         )
-        self._client.write(error_response(ApiError("ServiceUnavailable", text, 503)))
+
+    def _refuse(self, text: str) -> None:
+        """Say so in the way that whoever asks understands."""
+        if self._asks_health:
+            answer = away_health(text)
+        elif self._shows_page:
+            answer = away_page(text)
+        else:
+            answer = error_response(ApiError("ServiceUnavailable", text, 503))
+        self._client.write(answer)
         self._client.close()
+
+
+def _asks_health(method: str, url: bytes, headers: dict[str, str]) -> bool:
+    """Whether this is `GET /health`; a signed one is for a bucket of that name."""
+    if method not in ("GET", "HEAD") or url.partition(b"?")[0] != b"/health":
+        return False
+    return not any(name in headers for name in SIGNED) and b"X-Amz-Signature=" not in url
+
+
+def _shows_page(method: str, headers: dict[str, str]) -> bool:
+    """Whether a browser asks for a page."""
+    wanted = "text/html" in headers.get("accept", "")
+    return method == "GET" and wanted and not any(name in headers for name in SIGNED)
 
 
 def _head(method: str, url: bytes, headers: dict[str, str], chunked: bool) -> bytes:

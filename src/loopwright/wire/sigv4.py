@@ -297,7 +297,8 @@ def _old_resource(request: Signable) -> str:
     for base in (".localhost", ".s3.amazonaws.com"):
         if host.endswith(base):
             return f"/{host[: -len(base)]}{request.path}"
-    return request.path
+    # A bucket alone is signed with the slash that its path may lack.
+    return f"{request.path}/" if request.path.count("/") == 1 < len(request.path) else request.path
 
 
 def _canonical(request: Signable, query: str, names: str, payload: str, service: str) -> str:
