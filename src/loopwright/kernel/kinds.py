@@ -34,7 +34,9 @@ class Kind:
         planner: `plan(record, view, now) -> actions`; None for kinds that only store.
         check: Refuses a spec that the model allows but the platform does not (ApiError).
         present: Members of Describe that are neither in the spec nor in the status.
-        missing, taken: (code, message) of a name that does not exist or does; `{name}`, `{arn}`.
+        missing: (code, message) of a name that does not exist, which each kind declares: clients
+            look for the service's own code and words. `{kind}`, `{name}`, `{arn}`.
+        taken: The same of a name that does.
         stop_when: Values of `state` in which Stop is allowed.
         delete_when: Values of `state` in which Delete is allowed; None: in any.
         plural: Of the List operation, when it is not the name with an s.
@@ -51,7 +53,7 @@ class Kind:
     planner: Callable[..., Sequence[Any]] | None = None
     check: Callable[[Mapping[str, Any], "Lookup"], None] | None = None
     present: Callable[[Record, "Lookup"], Mapping[str, Any]] | None = None
-    missing: tuple[str, str] = ("ResourceNotFound", "Requested resource not found: {name}.")
+    missing: tuple[str, str] = field(kw_only=True)
     taken: tuple[str, str] = ("ResourceInUse", "{kind} {name} already exists: {arn}")
     stop_when: frozenset[str] = frozenset()
     delete_when: frozenset[str] | None = None

@@ -66,6 +66,7 @@ HUMAN_TASK_KIND: Final = Kind(
     finished=TASK_FINISHED,
     initial_status=lambda spec, now: {"HumanTaskStatus": "Open"},
     planner=_plan_task,
+    missing=("ResourceNotFound", "There is no human task {name!r} in this region."),
 )
 """One question to a team, made by a loop or a labeling job through `CreateChild`.
 
@@ -81,14 +82,14 @@ WORKFORCE_KIND: Final = Kind(
     state="Status",
     initial_status=lambda spec, now: {"Status": "Active"},
     taken=("ResourceInUse", "Workforce {name} already exists: {arn}"),
-    missing=("ValidationException", "There is no workforce {name!r} in this region."),
+    missing=("ValidationException", "No workforce {name!r} was found in this region."),
 )
 
 WORKTEAM_KIND: Final = Kind(
     "Workteam",
     arn="workteam/private-crowd",
     taken=("ResourceInUse", "Workteam {name} already exists: {arn}"),
-    missing=("ValidationException", "There is no workteam {name!r} in this region."),
+    missing=("ValidationException", "The work team {name!r} does not exist in this region."),
 )
 
 

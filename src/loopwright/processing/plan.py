@@ -39,7 +39,7 @@ def processing_kinds(machine: Machine) -> list[Kind]:
             initial_status=lambda spec, now: {"ProcessingJobStatus": "InProgress"},
             planner=processing_planner(machine),
             check=check_processing,
-            missing=("ResourceNotFound", "Could not find requested job with name: {name}"),
+            missing=("ValidationException", "Could not find requested job with name: {name}"),
             taken=(
                 "ResourceInUse",
                 "Job name must be unique within an AWS account and region, and a job with this "

@@ -27,7 +27,7 @@ def training_kinds(machine: Machine, schedule: Schedule | None = None) -> list[K
             planner=training_planner(machine, schedule),
             check=check_training,
             present=_present,
-            missing=("ResourceNotFound", "Requested resource not found: {name}."),
+            missing=("ValidationException", "Requested resource not found."),
             taken=(
                 "ResourceInUse",
                 "Job name must be unique within an AWS account and region, and a job with this "

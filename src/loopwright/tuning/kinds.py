@@ -23,6 +23,7 @@ def tuning_kinds() -> list[Kind]:
             planner=plan_tuning,
             check=check_tuning,
             present=_present,
+            missing=("ResourceNotFound", "There is no tuning job {name!r} in this region."),
             taken=(
                 "ResourceInUse",
                 "Hyperparameter tuning job names must be unique within an AWS account and region, "

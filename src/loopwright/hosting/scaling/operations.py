@@ -34,6 +34,7 @@ TARGET_KIND: Final = Kind(
     "ScalableTarget",
     arn="scalable-target",
     planner=plan_target,
+    missing=("ObjectNotFoundException", "There is no scalable target {name}."),
     service="application-autoscaling",
 )
 
