@@ -47,5 +47,3 @@ def test_nobody_of_this_name(server: Server, kind: str, of: str, name: str) -> N
     error = caught.value.response["Error"]
     code, words = WORDS[kind]
     assert (error["Code"], bool(re.fullmatch(words, error["Message"]))) == (code, True), error
-
-

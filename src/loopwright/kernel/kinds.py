@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from loopwright.kernel.defaults import filled
 from loopwright.kernel.records import Record
 
 DELETING: Final = "Deleting"
@@ -40,7 +41,8 @@ class Kind:
         stop_when: Values of `state` in which Stop is allowed.
         delete_when: Values of `state` in which Delete is allowed; None: in any.
         plural: Of the List operation, when it is not the name with an s.
-        spec_defaults: Members that the service fills in when the request leaves them out.
+        spec_defaults: What the service fills in when the request leaves it out, at every depth
+            (`kernel.defaults`); stored with the spec, so that all read the same.
         service, separator: Of its ARNs.
         name_as: The member that names a record, where it is not the kind's name and `Name`.
     """
@@ -72,6 +74,10 @@ class Kind:
     def arn_member(self) -> str:
         """The response member with the record's ARN."""
         return f"{self.name}Arn"
+
+    def filled(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """A request with the kind's defaults."""
+        return filled(spec, self.spec_defaults)
 
     def state_of(self, status: Mapping[str, Any]) -> str:
         """The value that lists filter by; empty for kinds without one."""
@@ -105,7 +111,7 @@ class Lookup:
             ApiError: what creating it would raise.
         """
         if self.kinds is not None and (check := self.kinds[kind].check) is not None:
-            check(spec, self)
+            check(self.kinds[kind].filled(spec), self)
 
 
 class Kinds:
