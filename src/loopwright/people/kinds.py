@@ -12,7 +12,9 @@ from loopwright.kernel.records import Record
 ANSWERED: Final = "Answered"
 EXPIRED: Final = "Expired"
 STOPPED: Final = "Stopped"
-TASK_FINISHED: Final = frozenset({ANSWERED, EXPIRED, STOPPED})
+UNSHOWN: Final = "Failed"
+"""Of a task whose page cannot be made of its template and input, so that nobody was asked."""
+TASK_FINISHED: Final = frozenset({ANSWERED, EXPIRED, STOPPED, UNSHOWN})
 COMPLETE: Final = "Complete"
 """Status of a task, True once the last wanted answer was given."""
 
@@ -28,8 +30,12 @@ def _plan_task(record: Record, view: View, now: float) -> list[Action]:
     until = record.created + float(record.spec["AvailabilityLifetimeInSeconds"])
     if offered not in view.calls:
         return [Call("people.offer", offered, _offer(record, until)), Wake(until)]
-    if view.calls[offered] is None:
+    result = view.calls[offered]
+    if result is None:
         return []
+    if why := (result.get("value") or {}).get("refused"):
+        changes = {"HumanTaskStatus": UNSHOWN, "AnswerCount": 0, "EndTime": now}
+        return [SetStatus({**changes, "FailureReason": why}, f"{UNSHOWN}: {why}")]
     over = now >= until or record.status.get(STOPPING) or record.status.get(COMPLETE)
     if not over:
         return [Rest(), Wake(until)]
@@ -73,7 +79,7 @@ HUMAN_TASK_KIND: Final = Kind(
 Its spec: `WorkteamArn`, `Job` (how workers see what it belongs to), `TaskTitle`, `TaskDescription`,
 `TemplateSha` (of `people.templates`), `Input` (what the template sees as `task.input`), `Count` of
 answers, `TaskTimeLimitInSeconds`, `AvailabilityLifetimeInSeconds`. Its status: `HumanTaskStatus`
-(Open, Answered, Expired, Stopped), `AnswerCount`.
+(Open, Answered, Expired, Stopped, Failed with a `FailureReason`), `AnswerCount`.
 """
 
 WORKFORCE_KIND: Final = Kind(
