@@ -36,7 +36,8 @@ from loopwright.aws.identity import iam_operations, sts_operations
 from loopwright.aws.images import ecr_operations
 from loopwright.aws.logs import Logs, logs_operations
 from loopwright.aws.metric_retention import Retention
-from loopwright.aws.metrics import Metrics, cloudwatch_operations
+from loopwright.aws.metrics import Metrics, announce_variant, cloudwatch_operations
+from loopwright.aws.quiet import Serving
 from loopwright.aws.registry import Registry
 from loopwright.client import variables
 from loopwright.compute.backends import Backends
@@ -211,6 +212,8 @@ class ControlPlane:
         )
         self.supervisor = Supervisor(self.store, self.backend, self.clock, self.engine.wake)
         self._metrics = Metrics(self.database)
+        self._serving = Serving(self.database, announce_variant)
+        self._shown: dict[str, tuple[str, dict[str, Any]]] = {}
         self._alarms = AlarmRounds(
             self.store, self._metrics, self.clock, self._act, SETTLE_S * settings.time_scale
         )
@@ -443,7 +446,8 @@ class ControlPlane:
 
     def _publish(self) -> None:
         """Bring the routes in line, and have the records planned of which all gateways go by."""
-        for uid in self._routes.publish(self.store.documents(PREFIX)):
+        self._shown = self.store.documents(PREFIX)
+        for uid in self._routes.publish(self._shown):
             self.store.wake(uid, self.clock.now())
             self.engine.wake()
 
@@ -469,6 +473,7 @@ class ControlPlane:
             self._take_points(row, path, taken)
         self._points.keep([path for _, path in files])
         folder = self.settings.home / "run"
+        self._serving.note((route for _, route in self._shown.values()), self.clock.now())
         taken |= self._metrics.take_tallies(folder, self._taken, self.clock.platform)
         self._taken = taken
 
@@ -521,6 +526,7 @@ class ControlPlane:
             for table in reversed(metadata.sorted_tables):
                 statement = sa.delete(table)
                 self.database.write(partial(_execute, statement))
+        self._serving.reset()
         if isinstance(self.objects, LocalObjects):
             self.objects.reset()
         shutil.rmtree(self.settings.home / "logs", ignore_errors=True)
