@@ -213,7 +213,6 @@ class ControlPlane:
         self.supervisor = Supervisor(self.store, self.backend, self.clock, self.engine.wake)
         self._metrics = Metrics(self.database)
         self._serving = Serving(self.database, announce_variant)
-        self._shown: dict[str, tuple[str, dict[str, Any]]] = {}
         self._alarms = AlarmRounds(
             self.store, self._metrics, self.clock, self._act, SETTLE_S * settings.time_scale
         )
@@ -446,8 +445,9 @@ class ControlPlane:
 
     def _publish(self) -> None:
         """Bring the routes in line, and have the records planned of which all gateways go by."""
-        self._shown = self.store.documents(PREFIX)
-        for uid in self._routes.publish(self._shown):
+        documents = self.store.documents(PREFIX)
+        self._serving.show(route for _, route in documents.values())
+        for uid in self._routes.publish(documents):
             self.store.wake(uid, self.clock.now())
             self.engine.wake()
 
@@ -473,7 +473,7 @@ class ControlPlane:
             self._take_points(row, path, taken)
         self._points.keep([path for _, path in files])
         folder = self.settings.home / "run"
-        self._serving.note((route for _, route in self._shown.values()), self.clock.now())
+        self._serving.note(self.clock.now())
         taken |= self._metrics.take_tallies(folder, self._taken, self.clock.platform)
         self._taken = taken
 

@@ -22,6 +22,11 @@ def route(**more: Any) -> dict[str, Any]:
     return {"region": "r", "endpoint": "e", "variants": [entry], "shadows": []}
 
 
+def _note(serving: Serving, routes: list[dict[str, Any]], now: float) -> None:
+    serving.show(routes)
+    serving.note(now)
+
+
 @pytest.mark.parametrize(
     ("served", "held", "period", "now", "slots"),
     [
@@ -56,9 +61,9 @@ def _zeros(database: Database, name: str, dimensions: Any = PAIR) -> list[tuple[
 
 def test_what_a_variant_without_traffic_tells(database: Database) -> None:
     serving = Serving(database, announce_variant)
-    serving.note([route()], 0.0)
+    _note(serving, [route()], 0.0)
     for now in (61.0, 62.0, 125.0):
-        serving.note([route()], now)
+        _note(serving, [route()], now)
     for name in ZEROED:
         assert _zeros(database, name) == [(0.0, 0.0), (60.0, 0.0)]
         assert _zeros(database, name, WHOLE) == [(0.0, 0.0), (60.0, 0.0)]
@@ -72,24 +77,24 @@ def test_what_a_variant_without_traffic_tells(database: Database) -> None:
         assert connection.execute(count.select_from(POINTS)).scalar() == 0
         assert connection.execute(count.select_from(SERVED)).scalar() == 1
     # One that has no instance, or whose process went away, tells nothing.
-    serving.note([route(instances=[])], 180.0)
-    serving.note([route(instances=[])], 300.0)
+    _note(serving, [route(instances=[])], 180.0)
+    _note(serving, [route(instances=[])], 300.0)
     assert [at for at, _ in _zeros(database, "Invocations")] == [0.0, 60.0, 120.0]
     later = Serving(database, announce_variant)
-    later.note([route()], 360.0)
-    later.note([route()], 420.0)
+    _note(later, [route()], 360.0)
+    _note(later, [route()], 420.0)
     assert [at for at, _ in _zeros(database, "Invocations")] == [0.0, 60.0, 120.0, 360.0]
 
 
 def test_a_request_takes_the_place_of_the_zero(database: Database) -> None:
     serving = Serving(database, announce_variant)
-    serving.note([route()], 0.0)
-    serving.note([route()], 180.0)
+    _note(serving, [route()], 0.0)
+    _note(serving, [route()], 180.0)
     data = {"MetricName": "Invocations", "Dimensions": PAIR, "Value": 7.0}
     context = CONTEXT
     Metrics(database).put(context, {"Namespace": "AWS/SageMaker", "MetricData": [data]})
     # The test's clock stands at 600 s.
-    serving.note([route()], 660.0)
+    _note(serving, [route()], 660.0)
     watched = Watched("AWS/SageMaker", "Invocations", PAIR, "Sum", None)
     assert Metrics(database).series("r", watched, 300, (0.0, 900.0)) == [
         (0.0, 0.0), (300.0, 0.0), (600.0, 7.0),

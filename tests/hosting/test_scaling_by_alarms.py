@@ -55,7 +55,8 @@ class Watched(Scaled):
 
             def step() -> None:
                 shown = store.documents("route/")
-                serving.note((route for _, route in shown.values()), self.now())
+                serving.show(route for _, route in shown.values())
+                serving.note(self.now())
                 alarms.round()
 
             return step

@@ -47,21 +47,21 @@ class Serving:
         # By variant the id of its row. Those that an earlier process was writing have ended: what
         # nobody watched was not told either.
         self._rows: dict[Variant, int] = {}
+        self._served: set[Variant] = set()
         self._minute = 0.0
 
-    def note(self, routes: Iterable[Mapping[str, Any]], now: float) -> None:
-        """Take note of the routes that are published; writes at changes, and once a minute.
-
-        Args:
-            routes: Documents of `hosting.shown.route`.
-            now: Platform seconds.
-        """
-        served = {
+    def show(self, routes: Iterable[Mapping[str, Any]]) -> None:
+        """These routes are published: documents of `hosting.shown.route`."""
+        self._served = {
             (route["region"], route["endpoint"], entry["config"], entry["name"])
             for route in routes
             for entry in (*route["variants"], *route["shadows"])
             if entry["instances"]
         }
+
+    def note(self, now: float) -> None:
+        """What is shown is served at a platform time; writes at changes, and once a minute."""
+        served = self._served
         minute = now // MINUTE_S
         if served == self._rows.keys() and minute == self._minute:
             return
@@ -86,7 +86,7 @@ class Serving:
 
     def reset(self) -> None:
         """Everything was emptied."""
-        self._rows = {}
+        self._rows, self._served = {}, set()
 
 
 def spans(
