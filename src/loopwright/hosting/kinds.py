@@ -26,6 +26,10 @@ REFUSED: Final = {
 """Members of variants that would change the outcome, and the way out."""
 
 
+CONTAINER_REFUSED: Final = {
+    "MultiModelConfig": "it belongs to Mode MultiModel; use one endpoint for each model.",
+    "ContainerMetricsConfig": "nobody reads a container's own metrics; leave it out.",
+}
 _CONTAINER: Final = {"Mode": "SingleModel"}
 _VARIANT: Final = {"InitialVariantWeight": 1.0}
 MODEL: Final = {
@@ -107,11 +111,20 @@ def _check_model(spec: Mapping[str, Any], lookup: Lookup) -> None:
     for member in ("ModelPackageName", "AdditionalModelDataSources", "InferenceSpecificationName"):
         if container.get(member):
             raise refuse(member, container[member], "give Image and ModelDataUrl.")
+    for member, instead in CONTAINER_REFUSED.items():
+        if container.get(member):
+            raise refuse(member, container[member], instead)
+    execution = spec.get("InferenceExecutionConfig", {}).get("Mode", "Serial")
+    if execution != "Serial":
+        raise refuse("InferenceExecutionConfig.Mode", execution, "a model has one container here.")
     if not container.get("Image"):
         raise validation("Image is missing; give an image URI.")
     check_image(container["Image"], "Image", lookup)
     source = container.get("ModelDataSource")
     if source:
+        for member in ("ManifestS3Uri", "HubAccessConfig"):
+            if source["S3DataSource"].get(member):
+                raise refuse(f"ModelDataSource.{member}", "given", "give S3Uri alone.")
         _check_object(source["S3DataSource"]["S3Uri"], lookup)
     elif container.get("ModelDataUrl"):
         _check_object(container["ModelDataUrl"], lookup)
