@@ -86,6 +86,7 @@ from loopwright.review.kinds import review_kinds
 from loopwright.review.own import arm_function
 from loopwright.review.taking import take_reviews
 from loopwright.router.publishing import PREFIX, Publisher
+from loopwright.router.waiting import Waiting
 from loopwright.training.kinds import training_kinds
 from loopwright.training.operations import own_training_operations
 from loopwright.training.spot import Schedule
@@ -193,7 +194,7 @@ class ControlPlane:
             all_kinds(Machine(total.cpus, total.memory_bytes), _spot(settings)),
             account=settings.account,
         )
-        self._routes = Publisher(home)
+        self._routes, self._waiting = Publisher(home), Waiting(home)
         self.engine = Engine(
             self.store,
             self.kinds,
@@ -447,6 +448,7 @@ class ControlPlane:
         """Bring the routes in line, and have the records planned of which all gateways go by."""
         documents = self.store.documents(PREFIX)
         self._serving.show(route for _, route in documents.values())
+        self._waiting.tell(self.store.states("Endpoint"))
         for uid in self._routes.publish(documents):
             self.store.wake(uid, self.clock.now())
             self.engine.wake()
