@@ -91,3 +91,12 @@ def test_an_endpoint_says_why_it_cannot_be_invoked(server: Server) -> None:
     assert refused("nowhere-at-all").endswith("not found.")
     sagemaker.delete_endpoint(EndpointName="first-slow")
     sagemaker.delete_endpoint(EndpointName="first-bad")
+
+
+def test_a_job_s_log_says_once_that_other_versions_run(server: Server) -> None:
+    server.train("first-versions", "print('of the script')")
+    assert server.trained("first-versions")["TrainingJobStatus"] == "Completed"
+    lines = server.log_of("first-versions")
+    notes = [line for line in lines if "The image asks for scikit-learn 1.2" in line]
+    assert lines[:1] == notes
+    assert "of the script" in lines

@@ -157,6 +157,7 @@ def _program(record: Record, machine: Machine, hosts: list[Host], rank: int) -> 
         record.region,
         size.cpus,
         {"PROCESSING_JOB_NAME": record.name, **spec.get("Environment", {})},
+        application["ImageUri"],
     )
     described = {
         **{k: v for k, v in spec.items() if k != "Environment"},

@@ -63,6 +63,7 @@ def _program(record: Record, machine: Machine, hosts: list[Host], rank: int) -> 
             ),
             **spec.get("Environment", {}),
         },
+        algorithm["TrainingImage"],
     )
     channels = [
         channel for channel in spec.get("InputDataConfig", ()) if host in _readers(channel, hosts)
