@@ -14,7 +14,8 @@ PACKAGES: Final = {
     "pytorch": ("PyTorch", ("torch",)),
 }
 """By runtime: the framework's name, and the packages that may bring it."""
-MARK: Final = "Loopwright: The image asks for"
+ASKS: Final = "The image asks for"
+MARK: Final = f"Loopwright: {ASKS}"
 """How the line on the log begins: it is no word of the unit's own."""
 TAG: Final = re.compile(r"(\d+)\.(\d+)(?:\.\d+)*(?:-|$)")
 PYTHON: Final = re.compile(r"-py(3)(\d+)(?:-|$)")
@@ -42,14 +43,14 @@ def note(image: str, runtime: str) -> str:
         found.append(f"Python {sys.version_info[0]}.{sys.version_info[1]}")
     if not wanted:
         return ""
-    return f"{MARK} {' and '.join(wanted)}; here runs {' and '.join(found)}."
+    return f"{ASKS} {' and '.join(wanted)}; here runs {' and '.join(found)}."
 
 
 def say() -> None:
     """Write the note of this unit to its log."""
     text = note(os.environ.get(IMAGE, ""), os.environ.get("LOOPWRIGHT_RUNTIME", ""))
     if text:
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"Loopwright: {text}\n")
 
 
 def _installed(names: tuple[str, ...]) -> str:
