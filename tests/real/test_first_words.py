@@ -99,4 +99,5 @@ def test_a_job_s_log_says_once_that_other_versions_run(server: Server) -> None:
     lines = server.log_of("first-versions")
     notes = [line for line in lines if "The image asks for scikit-learn 1.2" in line]
     assert lines[:1] == notes
+    assert "`loopwright stop first-versions`" in lines[1]
     assert "of the script" in lines

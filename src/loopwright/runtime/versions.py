@@ -1,4 +1,7 @@
-"""What an image's tag asks for, beside what runs here: said once, at the top of a unit's log."""
+"""The first lines of a unit's log: what runs here instead of the image's versions, and that a job
+goes on when nobody watches it: a client that is interrupted while it waits (the SDK's `fit`) stops
+watching, not the job.
+"""
 
 import importlib.metadata
 import os
@@ -14,9 +17,9 @@ PACKAGES: Final = {
     "pytorch": ("PyTorch", ("torch",)),
 }
 """By runtime: the framework's name, and the packages that may bring it."""
-ASKS: Final = "The image asks for"
-MARK: Final = f"Loopwright: {ASKS}"
-"""How the line on the log begins: it is no word of the unit's own."""
+MARK: Final = "Loopwright: "
+"""How these lines begin: they are no words of the unit's own."""
+JOBS: Final = ("TRAINING_JOB_NAME", "PROCESSING_JOB_NAME")
 TAG: Final = re.compile(r"(\d+)\.(\d+)(?:\.\d+)*(?:-|$)")
 PYTHON: Final = re.compile(r"-py(3)(\d+)(?:-|$)")
 
@@ -43,14 +46,19 @@ def note(image: str, runtime: str) -> str:
         found.append(f"Python {sys.version_info[0]}.{sys.version_info[1]}")
     if not wanted:
         return ""
-    return f"{ASKS} {' and '.join(wanted)}; here runs {' and '.join(found)}."
+    return f"The image asks for {' and '.join(wanted)}; here runs {' and '.join(found)}."
 
 
 def say() -> None:
-    """Write the note of this unit to its log."""
+    """Write these lines to the log."""
     text = note(os.environ.get(IMAGE, ""), os.environ.get("LOOPWRIGHT_RUNTIME", ""))
     if text:
-        sys.stderr.write(f"Loopwright: {text}\n")
+        sys.stderr.write(f"{MARK}{text}\n")
+    job = next((os.environ[name] for name in JOBS if os.environ.get(name)), "")
+    if job:
+        sys.stderr.write(
+            f"{MARK}{job} goes on when you stop watching it; `loopwright stop {job}` ends it.\n"
+        )
 
 
 def _installed(names: tuple[str, ...]) -> str:
