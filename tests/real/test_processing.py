@@ -28,7 +28,7 @@ os.makedirs("/opt/ml/output", exist_ok=True)
 
 def process(server: Server, name: str, script: str, **more: Any) -> dict[str, Any]:
     """The description of a processing job of a one-file script, once it is over."""
-    code = server.put(f"{name}/code/job.py", script)
+    code = server.put(f"{name}/code/job.py", script).rpartition("/")[0]
     sagemaker = server.client("sagemaker")
     entry = more.pop("entry", ["python3", "/opt/ml/processing/input/code/job.py"])
     sagemaker.create_processing_job(
@@ -141,7 +141,8 @@ def test_a_job_installs_packages_by_itself(server: Server, warm: bool) -> None:
     ours = f"{sys.executable} -c 'import tiny, sys; print(\"OURS\", tiny.VERSION, sys.prefix)'"
     shell = f"pip uninstall --yes typing; {install} && tiny-tell && python3 input/code/job.py"
     shell += f" && {ours}"
-    entry = {} if warm else {"entry": ["/bin/bash", "-c", f"cd /opt/ml/processing && {shell}"]}
+    server.put(f"{name}/code/go.sh", f"set -e\ncd /opt/ml/processing\n{shell}\n")
+    entry = {} if warm else {"entry": ["/bin/bash", "/opt/ml/processing/input/code/go.sh"]}
     found = process(server, name, script, inputs=[wheels], **entry)
     log = server.log_of(name, "/aws/sagemaker/ProcessingJobs")
     assert found["ProcessingJobStatus"] == "Completed", log
