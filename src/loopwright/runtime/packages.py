@@ -69,6 +69,8 @@ def adopt(folder: Path) -> None:
             setattr(sysconfig, name, str(folder))
     if hasattr(sysconfig, "_CONFIG_VARS"):
         sysconfig._CONFIG_VARS = None
+    if hasattr(sysconfig, "_CONFIG_VARS_INITIALIZED"):  # Python 3.13
+        sysconfig._CONFIG_VARS_INITIALIZED = False
 
 
 def installed(tree: Tree) -> bool:
