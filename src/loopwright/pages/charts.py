@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Final, Literal
 
 WHOLE: Final = 1000
-TICKS: Final = 5
+TICKS: Final = 6
 STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
 COLOURS: Final = 8
 SECONDS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600,

@@ -40,12 +40,15 @@ class Figures:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of the table of trials; `value` is what it is sorted by, if it is a number."""
+    """A cell of the table of trials; `value` is what it is sorted by, if it is a number.
+
+    `reason` stands below the text.
+    """
 
     text: str
     value: float | str = ""
     number: bool = False
-    reason: bool = False
+    reason: str = ""
 
 
 def render_report(figures: Figures) -> str:
@@ -152,7 +155,6 @@ def _columns(figures: Figures) -> list[tuple[str, bool]]:
         (objective, True),
         *((name, _is_number(figures, name)) for name in _names(figures)),
         ("time", True),
-        ("reason", False),
     ]
 
 
@@ -170,11 +172,12 @@ def _row(figures: Figures, trial: Outcome, is_best: bool) -> dict[str, Any]:
         Cell(str(index), index, True),
         Cell(trial.job.name),
         *([Cell(trial.trial["definition"])] if len(figures.made) > 1 else []),
-        Cell(f"{trial.state}, the best" if is_best else trial.state),
+        Cell(
+            f"{trial.state}, the best" if is_best else trial.state, reason=_reason(figures, trial)
+        ),
         Cell(figure(trial.value), value, True),
         *(_tuned(point.get(name), _is_number(figures, name)) for name in _names(figures)),
         Cell(duration(seconds), "" if seconds is None else seconds, True),
-        Cell(_reason(figures, trial), reason=True),
     ]
     return {"key": str(index), "best": is_best, "cells": cells}
 
