@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 FOLDER: Final = Path(__file__).parent
 BASE_STYLE: Final = FOLDER / "base.css"
@@ -50,9 +49,9 @@ def render(template: str, **values: Any) -> str:
     return PAGES.get_template(f"{template}.html").render(values)
 
 
-def _text(name: str) -> Markup:
-    """One of our own files, to stand in a page as it is."""
-    return Markup((FOLDER / name).read_text(encoding="utf-8"))
+def _text(name: str) -> str:
+    """One of our own files, which a page holds as it is."""
+    return (FOLDER / name).read_text(encoding="utf-8")
 
 
 PAGES: Final = Environment(
