@@ -25,7 +25,7 @@ from tests.real.test_portal_security import Visitor
 from tests.server import BUCKET, Server
 
 pytestmark = pytest.mark.real
-CLIENT, SECRET = "loopwright", "s3cret"
+CLIENT, SECRET = "loopwright", "s3 cr+t/&=%7E"
 
 
 class Provider:
@@ -85,7 +85,7 @@ class Provider:
         assert asked["client_id"] == CLIENT
         assert asked["response_type"] == "code"
         assert asked["code_challenge_method"] == "S256"
-        code = f"code-{len(self.codes)}"
+        code = f"code/+ =&%20{len(self.codes)}"
         self.codes[code] = asked
         return {"code": code, "state": asked["state"]}
 
