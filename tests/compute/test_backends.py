@@ -164,6 +164,29 @@ def test_a_killed_shim_takes_its_unit_along_and_is_not_started_again(
     assert len(_lines(backend, "endless")) == 1
 
 
+def test_a_start_without_its_content_is_a_start(backend: ProcessBackend) -> None:
+    """As a kill of an earlier version could leave it: between making the file and writing it."""
+    program = unit_program("quick", "print('ran')")
+    folder = unit_folder(backend._home, "u#0.0")
+    backend._lay_out("u#0.0", folder, program)
+    (folder.path / "started").touch()
+
+    def seen() -> Any:
+        backend.start("u#0.0", program)
+        found = backend.observe("u#0.0", program)
+        return found if found is not None and found.over else None
+
+    assert await_that(seen, "the end").state == "lost"
+    assert _lines(backend, "quick") == []
+
+
+def test_a_start_is_written_once_and_whole(tmp_path: Path) -> None:
+    write_once(tmp_path / "started", b"first")
+    with pytest.raises(FileExistsError):
+        write_once(tmp_path / "started", b"second")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"started": b"first"}
+
+
 def test_units_live_on_without_their_control_plane(tmp_path: Path) -> None:
     first = ProcessBackend(tmp_path / "home", _stage)
     program = unit_program(

@@ -17,7 +17,7 @@ class UnitFolder:
     """Files of a unit.
 
     - `program.json`: what to run. `base/`: becomes `/opt/ml`; `tmp/`: becomes `/tmp`.
-    - `lock`: held by the shim while it lives. `started`: written once, before the start.
+    - `lock`: held by the shim while it lives. `started`: written once, before the start, and whole.
     - `stop.json`: by rename, asks the shim to stop. `exit.json`: by rename, the end.
     - `metrics.jsonl`: one line a metric seen on the log.
     """
@@ -34,12 +34,15 @@ class UnitFolder:
         return self.base / ".loopwright" / "serve.sock"
 
     def read(self, name: str) -> dict[str, Any] | None:
-        """A JSON file of the folder, or None when there is none."""
+        """A JSON file of the folder, or None when there is none, or an empty one.
+
+        Only a kill of an earlier version could leave an empty one: a `started` without its content.
+        """
         try:
-            document = orjson.loads((self.path / name).read_bytes())
+            content = (self.path / name).read_bytes()
         except FileNotFoundError:
             return None
-        return dict(document)
+        return dict(orjson.loads(content)) if content else None
 
     def write(self, name: str, document: Any) -> None:
         """Write a JSON file durably and all at once."""
@@ -73,6 +76,23 @@ def write_durably(path: Path, content: bytes) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     temporary.rename(path)
+
+
+def write_once(path: Path, content: bytes) -> None:
+    """Make a file with its content, both at once and durably, unless there is one.
+
+    Raises:
+        FileExistsError: there is one, whatever it holds; it is left alone.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    with temporary.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    try:
+        os.link(temporary, path)
+    finally:
+        temporary.unlink()
 
 
 def unit_folder(home: Path, unit_id: str) -> UnitFolder:

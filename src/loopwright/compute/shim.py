@@ -23,7 +23,7 @@ import orjson
 
 from loopwright.compute import sandbox
 from loopwright.compute.disk import write_end
-from loopwright.compute.folder import UnitFolder
+from loopwright.compute.folder import UnitFolder, write_once
 from loopwright.compute.job import run_job
 from loopwright.compute.limits import MemoryLimit
 from loopwright.compute.usage import Usage
@@ -52,13 +52,11 @@ def main(path: Path) -> None:
     if folder.read("exit.json") is not None:
         return
     try:
-        started = os.open(path / "started", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        content = orjson.dumps({"at": time.time(), "pid": os.getpid()})
+        write_once(path / "started", content)
     except FileExistsError:
         folder.write("exit.json", {"lost": True, "ended": time.time()})
         return
-    os.write(started, orjson.dumps({"at": time.time(), "pid": os.getpid()}))
-    os.fsync(started)
-    os.close(started)
     program = folder.read("program.json") or {}
     end = Shim(folder, program).run()
     write_end(folder, end)
