@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from loopwright.compute import sandbox
-from loopwright.compute.folder import log_path, unit_folder
+from loopwright.compute.folder import log_path, unit_folder, write_once
 from loopwright.compute.points import PointFiles
 from loopwright.compute.process import ProcessBackend
 from loopwright.compute.simulated import Script, SimulatedBackend
