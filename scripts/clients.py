@@ -3,9 +3,9 @@
     python -m scripts.clients install [NAME...]   environments from requirements/clients-NAME.lock
     python -m scripts.clients docs                put the table of the last run into docs/clients.md
 
-An environment lies in the user's cache under its lock's hash, so clones share it. It is made under another
-name and renamed, so it is whole or not there. `venv` fixes the paths of console scripts: programs of an
-environment are run by `python -m` or as scripts of its Python.
+An environment lies in the user's cache under its lock's hash, so clones share it. It is made under
+another name and renamed, so it is whole or not there. Console scripts name the path where they were
+made: what an environment brings is run by its Python, not by them.
 Nothing here needs more than Python's own library: it runs before the project is installed.
 """
 
@@ -31,8 +31,8 @@ BEGIN, END = "<!-- made from the run -->\n", "<!-- end -->\n"
 # What pip says when it could not ask an index at all; anything else is the lock's own fault.
 UNREACHABLE = re.compile(
     r"NewConnectionError|ConnectTimeoutError|NameResolutionError|ReadTimeoutError|ProxyError"
-    r"|Connection refused|Connection reset|Temporary failure in name resolution|Network is unreachable"
-    r"|50[234] Server Error"
+    r"|Connection refused|Connection reset|Temporary failure in name resolution"
+    r"|Network is unreachable|50[234] Server Error"
 )
 KEPT_DAYS = 30
 
@@ -130,7 +130,8 @@ def table(results: list[dict[str, Any]]) -> str:
     """The Markdown table of a run.
 
     Args:
-        results: of each client `client`, `version`, `needs`, and `checks` of `name`, `ok` and perhaps `later`.
+        results: each with `client`, `version` and `checks`, those of `name` and perhaps `later`:
+            why the server refuses it as yet.
     """
     lines = ["| client | version | what works | what does not yet |", "|---|---|---|---|"]
     for result in sorted(results, key=lambda result: str(result["client"]).lower()):
@@ -140,9 +141,8 @@ def table(results: list[dict[str, Any]]) -> str:
             for check in result["checks"]
             if check.get("later")
         ]
-        lines.append(
-            f"| {result['client']} | {result['version']} | {'; '.join(works)} | {'; '.join(later)} |"
-        )
+        cells = (result["client"], result["version"], "<br>".join(works), "<br>".join(later))
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

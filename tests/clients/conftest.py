@@ -58,8 +58,8 @@ class Run:
 def require(environment: str) -> Path:
     """The Python of an environment, or the test skips with a sentence.
 
-    In CI the environment is installed, or awaited where `.ci/run` is at it; that no package index answers is
-    the only reason to skip there, and the run's last lines say so.
+    In CI the environment is installed, or awaited where `.ci/run` is at it; that no package index
+    answers is the only reason to skip there, and the run's last lines say so.
     """
     if environment == OWN:
         return Path(sys.executable)

@@ -40,8 +40,8 @@ def _started(name: str, port: int, folder: Path) -> "subprocess.Popen[bytes]":
             [python, *words], cwd=folder, stdout=log, stderr=log,
             # A session of its own: it ends with all that it starts.
             start_new_session=True,
-            env={"PATH": os.environ["PATH"], "HOME": str(folder), "GATEWAY_PORT": str(port),
-                 "MINISTACK_HOST": "127.0.0.1", "AWS_DEFAULT_REGION": "us-east-1"},
+            env={"PATH": os.environ["PATH"], "HOME": str(folder), "AWS_DEFAULT_REGION": "us-east-1",
+                 "GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1"},
         )  # fmt: skip
 
 

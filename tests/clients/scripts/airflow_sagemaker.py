@@ -49,7 +49,7 @@ def run(operator_class, task, **settings):
 
 
 def deferred(operator_class, task, **settings):
-    """Execute an operator that defers, then its trigger, then what comes after; what that returns."""
+    """Execute an operator that defers, its trigger, and what comes after; what that returns."""
     operator = operator_class(task_id=task, aws_conn_id=None, deferrable=True, **settings)
     try:
         operator.execute({})
@@ -144,8 +144,8 @@ with told.check("Training sensor: prints the log, and fails with the job's reaso
     with told.refused(AirflowException, "no such column: age"):
         sense(SageMakerTrainingSensor, job_name="airflow-fails", print_log=False)
 
-COUNT = ('mkdir -p /opt/ml/processing/out && printf "{\\"rows\\": %d}" '
-         '$(wc -l < /opt/ml/processing/in/rows.csv) > /opt/ml/processing/out/summary.json')  # fmt: skip
+FOLDER = "/opt/ml/processing"
+COUNT = f'printf "{{\\"rows\\": %d}}" $(wc -l < {FOLDER}/in/rows.csv) > {FOLDER}/out/summary.json'
 
 with told.check("Processing operator: waits, and hands on an output file's content"):
     found = run(SageMakerProcessingOperator, "process", check_interval=1,
@@ -156,8 +156,8 @@ with told.check("Processing operator: waits, and hands on an output file's conte
     assert found["OutputFiles"] == {"Summary": {"rows": 3}}, found["OutputFiles"]
 
 with told.check("Processing operator: deferrable; a taken name gets a time stamp, or fails"):
-    found = deferred(SageMakerProcessingOperator, "defer", check_interval=1,
-                     config=told.processing("airflow-process", BUCKET, f"sleep 2; {COUNT}"))  # fmt: skip
+    request = told.processing("airflow-process", BUCKET, f"sleep 2; {COUNT}")
+    found = deferred(SageMakerProcessingOperator, "defer", check_interval=1, config=request)
     assert found["Processing"]["ProcessingJobStatus"] == "Completed", found
     assert found["Processing"]["ProcessingJobName"].startswith("airflow-process-"), found
     with told.refused(AirflowException, "airflow-process already exists"):
@@ -179,9 +179,7 @@ def tuning(name):
     definition = told.training("unused", BUCKET)
     del definition["TrainingJobName"]
     definition["StaticHyperParameters"] = definition.pop("HyperParameters")
-    definition["AlgorithmSpecification"]["MetricDefinitions"] = [
-        {"Name": "score", "Regex": "score: ([0-9.e+-]+)"}
-    ]
+    definition["AlgorithmSpecification"]["MetricDefinitions"] = told.METRICS
     limits = {"MaxNumberOfTrainingJobs": "2", "MaxParallelTrainingJobs": "2"}
     guess = {"Name": "guess", "MinValue": "0", "MaxValue": "6", "ScalingType": "Linear"}
     return {

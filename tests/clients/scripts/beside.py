@@ -1,4 +1,4 @@
-"""boto3 and pandas with two servers: SageMaker's services of Loopwright, all else of another emulator.
+"""boto3 with two servers: SageMaker's services of Loopwright, all else of another emulator.
 
 Each service's address is in a variable of its own, as docs/clients.md shows.
 """

@@ -1,4 +1,4 @@
-"""MLflow's deployments client for SageMaker: a model of MLflow's on an image that serves scripts."""
+"""MLflow's deployments client for SageMaker, on an image that serves scripts."""
 
 import os
 import time
@@ -25,7 +25,7 @@ def input_fn(body, kind):
 def output_fn(found, accept):
     return json.dumps({"predictions": found.tolist()}), "application/json"
 """
-# MLflow asks for the state each 5 s, and not at all in an update's first 20 s: its clock goes faster here.
+# MLflow asks for the state each 5 s, and not in an update's first 20 s: its clock goes faster here.
 began, now, sleep = time.time(), time.time, time.sleep
 time.time = lambda: began + (now() - began) * 20
 time.sleep = lambda seconds: sleep(seconds / 20)
@@ -86,7 +86,7 @@ with told.check("delete_deployment removes endpoint, configuration and model"):
     assert "mlflow" not in [found["EndpointName"] for found in client.list_deployments()]
 
 with told.check("deploy_transform_job", later="batch transform is not there yet"):
-    with told.refused(Exception, "CreateTransformJob"):
+    with told.refused(Exception, "ListTransformJobs"):
         mlflow.sagemaker.deploy_transform_job(
             "mlflow-batch", os.path.abspath("plus"), "S3Prefix", "s3://mlflow-in/rows", "text/csv",
             "s3://mlflow-out/", execution_role_arn=told.ROLE, image_url=told.IMAGE,

@@ -26,8 +26,7 @@ for name, text in (("train.py", told.TRAIN), ("serve.py", told.SERVE)):
     with open(f"source/{name}", "w") as file:
         file.write(text)
 with open("count.py", "w") as file:
-    file.write("import glob\nrows = open(glob.glob('/opt/ml/processing/input/*.csv')[0]).read().split()\n"
-               "open('/opt/ml/processing/output/count.txt', 'w').write(str(len(rows)))\n")  # fmt: skip
+    file.write(told.COUNT)
 ROWS = f"s3://{BUCKET}/train/"
 with told.check("get_execution_role, default bucket, upload_data and read_s3_file"):
     session = sagemaker.Session()
@@ -42,7 +41,7 @@ def estimator():
     """A script on scikit-learn's image."""
     return SKLearn("train.py", source_dir="source", role=role, instance_type=told.MACHINE,
                    framework_version="1.2-1", base_job_name="sdk2",
-                   metric_definitions=[{"Name": "score", "Regex": "score: ([0-9.e+-]+)"}])  # fmt: skip
+                   metric_definitions=told.METRICS)  # fmt: skip
 
 
 with told.check("SKLearn estimator: fit with logs, model_data, attach, job analytics"):
@@ -72,7 +71,7 @@ with told.check("HyperparameterTuner: fit, best job, analytics"):
     tuner = HyperparameterTuner(
         estimator(), "score", {"guess": ContinuousParameter(0, 6)}, strategy="Random", max_jobs=2,
         max_parallel_jobs=2, base_tuning_job_name="sdk2-tune",
-        metric_definitions=[{"Name": "score", "Regex": "score: ([0-9.e+-]+)"}],
+        metric_definitions=told.METRICS,
     )  # fmt: skip
     tuner.fit({"train": ROWS})
     assert tuner.best_training_job().startswith("sdk2-tune")

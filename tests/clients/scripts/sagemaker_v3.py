@@ -41,8 +41,7 @@ os.makedirs("source", exist_ok=True)
 with open("source/train.py", "w") as file:
     file.write(told.TRAIN)
 with open("count.py", "w") as file:
-    file.write("import glob\nrows = open(glob.glob('/opt/ml/processing/input/*.csv')[0]).read().split()\n"
-               "open('/opt/ml/processing/output/count.txt', 'w').write(str(len(rows)))\n")  # fmt: skip
+    file.write(told.COUNT)
 ROWS = f"s3://{BUCKET}/train/"
 
 with told.check("Session, get_execution_role, upload_data"):
@@ -100,7 +99,7 @@ with told.check("HyperparameterTuner"):
     tuner = HyperparameterTuner(
         trainer(), "score", {"guess": ContinuousParameter(0, 6)}, strategy="Random", max_jobs=2,
         max_parallel_jobs=2, base_tuning_job_name="sdk3-tune",
-        metric_definitions=[{"Name": "score", "Regex": "score: ([0-9.e+-]+)"}],
+        metric_definitions=told.METRICS,
     )  # fmt: skip
     tuner.tune(inputs=DATA)
     assert tuner.best_training_job().startswith("sdk3-tune")

@@ -21,8 +21,8 @@ with told.check("write and read text, also compressed by the name's ending"):
 with told.check("several parts, a seek, a client of one's own, no multipart upload"):
     body = bytes(range(256)) * 4096 * 12
     client = boto3.client("s3", endpoint_url=told.URL)
-    with smart(f"s3://{BUCKET}/big.bin", "wb",
-               transport_params={"client": client, "min_part_size": 5 * 2**20}) as file:  # fmt: skip
+    settings = {"client": client, "min_part_size": 5 * 2**20}
+    with smart(f"s3://{BUCKET}/big.bin", "wb", transport_params=settings) as file:
         file.write(body)
     with smart(f"s3://{BUCKET}/big.bin", "rb") as file:
         file.seek(9_000_001)
