@@ -34,6 +34,7 @@ from loopwright.objects.face import S3Face
 from loopwright.portal.app import is_page
 from loopwright.wire.dispatch import S3, find_target
 from loopwright.wire.errors import ApiError, validation
+from loopwright.wire.foreign import foreign_service, model_of, no_service
 from loopwright.wire.http import Request, Response
 from loopwright.wire.protocols import (
     parse_request,
@@ -47,6 +48,8 @@ from loopwright.wire.validate import unknown_members, validate
 
 LOG = logging.getLogger(__name__)
 BODY_BYTES_MAX: Final = 16 * 1024 * 1024
+ELSEWHERE: Final = ("s3", "sagemaker-runtime")
+"""Services that are answered by others than the operations."""
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -95,6 +98,10 @@ class Api:
         model: ServiceModel | None = None
         operation: OperationModel | None = None
         try:
+            foreign = foreign_service(request)
+            if foreign is not None:
+                model = model_of(foreign, request)
+                raise no_service(foreign, model, [*self._operations, *ELSEWHERE])
             if _is_streamed(request):
                 model = service(S3)
                 response = await self._s3(request, receive)

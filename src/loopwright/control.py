@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import orjson
 import sqlalchemy as sa
 
+from loopwright import opening
 from loopwright.api import Api
 from loopwright.aws import repositories
 from loopwright.aws import tables as aws_tables
@@ -36,7 +36,8 @@ from loopwright.aws.identity import iam_operations, sts_operations
 from loopwright.aws.images import ecr_operations
 from loopwright.aws.logs import Logs, logs_operations
 from loopwright.aws.metric_retention import Retention
-from loopwright.aws.metrics import Metrics, cloudwatch_operations
+from loopwright.aws.metrics import Metrics, announce_variant, cloudwatch_operations
+from loopwright.aws.quiet import Serving
 from loopwright.aws.registry import Registry
 from loopwright.client import variables
 from loopwright.compute.backends import Backends
@@ -65,19 +66,16 @@ from loopwright.hosting.own import own_hosting_operations
 from loopwright.hosting.scaling.operations import TARGET_KIND, scaling_operations
 from loopwright.hosting.scaling.triggers import breach, scaling_functions
 from loopwright.hosting.shadow_tests import shadow_test_functions
-from loopwright.kernel.clock import ScaledClock, clock_file, turns_of
 from loopwright.kernel.engine import Engine
 from loopwright.kernel.history import history_operations
 from loopwright.kernel.kinds import Kind, Kinds, Lookup
 from loopwright.kernel.records import Record
 from loopwright.kernel.store import Store
 from loopwright.kernel.tables import RECORDS, UNITS
-from loopwright.kernel.units import Capacity, Program, Supervisor
+from loopwright.kernel.units import Program, Supervisor
 from loopwright.kernel.verbs import Context, Operation, generic_operations, projected
 from loopwright.keys import KeyFile
 from loopwright.objects.base import Objects
-from loopwright.objects.external import ExternalObjects
-from loopwright.objects.face import S3Face
 from loopwright.objects.store import LocalObjects
 from loopwright.people import tables as people_tables
 from loopwright.people.kinds import people_kinds
@@ -87,6 +85,7 @@ from loopwright.review.kinds import review_kinds
 from loopwright.review.own import arm_function
 from loopwright.review.taking import take_reviews
 from loopwright.router.publishing import PREFIX, Publisher
+from loopwright.router.waiting import Waiting
 from loopwright.training.kinds import training_kinds
 from loopwright.training.operations import own_training_operations
 from loopwright.training.spot import Schedule
@@ -175,14 +174,14 @@ class ControlPlane:
         self._url = ""
         for name in ("run", "routes", "logs"):
             (home / name).mkdir(parents=True, exist_ok=True)
-        self.clock = _clock(home, settings.time_scale)
+        self.clock = opening.clock_of_home(home, settings.time_scale)
         self.database = Database(settings.database_url)
         self._health = Health(self.database)
         self.bus = Bus(self.database, settings.account)
         self.store = Store(self.database, StateEvents(self.bus, self.context))
         self.keys = KeyFile(home / "keys.json")
         self.keys.ensure()
-        self.objects, face = _objects(settings, self.database)
+        self.objects, face = opening.object_store(settings, self.database)
         self.containers = Containers(home, settings.engine, self.database)
         outside = Outside(lambda: self._url, self.bus.put)
         self.workforce = Workforce(
@@ -192,28 +191,20 @@ class ControlPlane:
         self.backend = self._backend()
         total = self.backend.capacity()
         self.kinds = Kinds(
-            all_kinds(Machine(total.cpus, total.memory_bytes), _spot(settings)),
+            all_kinds(Machine(total.cpus, total.memory_bytes), opening.spot_schedule(settings)),
             account=settings.account,
         )
-        self._routes = Publisher(home)
+        self._routes, self._waiting = Publisher(home), Waiting(home)
         self.engine = Engine(
             self.store,
             self.kinds,
             self.clock,
-            {
-                "collect": collector(home, self.objects),
-                **tuning_functions(self.store, self.objects, home),
-                **scaling_functions(self.store, self.clock),
-                **shadow_test_functions(self.store, self.clock),
-                **self.workforce.functions(),
-                **function_functions(home),
-                "events.put": self.bus.put,
-                "review.arm": arm_function(self.context),
-            },
+            self._functions(home),
             self._routes.taken,
         )
         self.supervisor = Supervisor(self.store, self.backend, self.clock, self.engine.wake)
         self._metrics = Metrics(self.database)
+        self._serving = Serving(self.database, announce_variant)
         self._alarms = AlarmRounds(
             self.store, self._metrics, self.clock, self._act, SETTLE_S * settings.time_scale
         )
@@ -242,6 +233,19 @@ class ControlPlane:
         pages = self.workforce.portal(self.engine.wake, self._health.state)
         self.app = Api(operations, self.context, face, self.keys, own, pages)
 
+    def _functions(self, home: Path) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
+        """What planners may call, by name."""
+        return {
+            "collect": collector(home, self.objects),
+            **tuning_functions(self.store, self.objects, home),
+            **scaling_functions(self.store, self.clock),
+            **shadow_test_functions(self.store, self.clock),
+            **self.workforce.functions(),
+            **function_functions(home),
+            "events.put": self.bus.put,
+            "review.arm": arm_function(self.context),
+        }
+
     def _backend(self) -> Backends:
         def lay_out(program: Program, base: Path) -> None:
             stage(self.objects, program, base)
@@ -249,7 +253,7 @@ class ControlPlane:
         processes = ProcessBackend(
             self.settings.home,
             lay_out,
-            capacity=_capacity(self.settings),
+            capacity=opening.capacity(self.settings),
             warm=self.settings.warm,
             environment=self._client_variables,
             platform=self.clock.platform,
@@ -452,7 +456,10 @@ class ControlPlane:
 
     def _publish(self) -> None:
         """Bring the routes in line, and have the records planned of which all gateways go by."""
-        for uid in self._routes.publish(self.store.documents(PREFIX)):
+        documents = self.store.documents(PREFIX)
+        self._serving.show(route for _, route in documents.values())
+        self._waiting.tell(self.store.states("Endpoint"))
+        for uid in self._routes.publish(documents):
             self.store.wake(uid, self.clock.now())
             self.engine.wake()
 
@@ -478,6 +485,7 @@ class ControlPlane:
             self._take_points(row, path, taken)
         self._points.keep([path for _, path in files])
         folder = self.settings.home / "run"
+        self._serving.note(self.clock.now())
         taken |= self._metrics.take_tallies(folder, self._taken, self.clock.platform)
         self._taken = taken
 
@@ -532,10 +540,11 @@ class ControlPlane:
             self.store.reset()
             for metadata in OTHER_TABLES:
                 for table in reversed(metadata.sorted_tables):
-                    self.database.write(partial(_execute, sa.delete(table)))
+                    self.database.write(partial(_empty, table))
             for unit_id in units:
                 self.backend.discard(unit_id)
             self.containers.repositories.reset()
+            self._serving.reset()
             if isinstance(self.objects, LocalObjects):
                 self.objects.reset()
             shutil.rmtree(self.settings.home / "logs", ignore_errors=True)
@@ -543,52 +552,8 @@ class ControlPlane:
         return {"reset": True, "units": len(units)}
 
 
-def _clock(home: Path, scale: float) -> ScaledClock:
-    """The clock of a home, which goes on where it stood."""
-    turns = turns_of(home)
-    clock = ScaledClock(scale, turns)
-    if len(clock.turns) != len(turns):
-        write_durably(clock_file(home), orjson.dumps(clock.turns))
-    return clock
-
-
-def _spot(settings: Settings) -> Schedule | None:
-    if settings.spot_mean_s <= 0:
-        return None
-    return Schedule(settings.spot_seed, settings.spot_mean_s)
-
-
-def _execute(statement: sa.Delete, connection: sa.Connection) -> None:
-    connection.execute(statement)
-
-
-def _objects(settings: Settings, database: Database) -> tuple[Objects, S3Face | None]:
-    if not settings.objects:
-        local = LocalObjects(
-            database, settings.home / "objects", account=settings.account, region=settings.region
-        )
-        return local, S3Face(local)
-    parts = urlsplit(settings.objects)
-    scheme = "http" if parts.scheme == "s3+http" else "https"
-    if parts.scheme not in ("s3", "s3+http") or not parts.username or not parts.password:
-        raise ApiError(
-            "ValidationException",
-            f"--objects is {settings.objects!r}; it must be s3://ACCESS:SECRET@HOST[:PORT].",
-        )
-    address = parts.netloc.rpartition("@")[2]
-    external = ExternalObjects(
-        endpoint_url=f"{scheme}://{address}",
-        region=settings.region,
-        access_key=parts.username,
-        secret=parts.password,
-    )
-    return external, None
-
-
-def _capacity(settings: Settings) -> Capacity | None:
-    if not settings.cpus:
-        return None
-    return Capacity(settings.cpus, 2**62)
+def _empty(table: sa.Table, connection: sa.Connection) -> None:
+    connection.execute(sa.delete(table))
 
 
 def write_state(home: Path, state: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from loopwright.objects.base import Objects
 from loopwright.people.accounts import Accounts
 from loopwright.people.cognito import cognito_operations
 from loopwright.people.links import ObjectLinks
+from loopwright.people.offering import offer_function
 from loopwright.people.operations import People, people_operations
 from loopwright.people.own import own_people_operations
 from loopwright.people.pool import TaskPool
@@ -102,6 +103,9 @@ class Workforce:
         """The calls of the planners of people's tasks and loops."""
         return {
             **self.pool.functions(),
+            "people.offer": offer_function(
+                self.pool, self._store, self.people.templates, self.people.links
+            ),
             "review.output": output_function(self._objects, self.pool.answers, self._database),
         }
 

@@ -14,10 +14,10 @@ from sklearn.model_selection import train_test_split
 
 from loopwright.algorithms import recordio
 from loopwright.algorithms.recordio import Record, Tensor
+from loopwright.contract.metrics import built_in
 from loopwright.runtime import environment as environments
 from loopwright.runtime.environment import Environment
 from loopwright.runtime.paths import Tree
-from loopwright.training.metrics import built_in
 
 CSV = "text/csv"
 

@@ -14,7 +14,8 @@ from loopwright.aws.alarm_records import ALARM_KIND
 from loopwright.aws.alarm_rounds import AlarmRounds
 from loopwright.aws.alarm_rules import check_alarm
 from loopwright.aws.alarms import alarm_operations
-from loopwright.aws.metrics import Metrics
+from loopwright.aws.metrics import Metrics, announce_variant
+from loopwright.aws.quiet import Serving
 from loopwright.aws.tables import ALARM_HISTORY, METADATA
 from loopwright.hosting.kinds import hosting_kinds
 from loopwright.hosting.operations import hosting_operations
@@ -49,7 +50,16 @@ class Watched(Scaled):
             def act(*told: Any) -> str:
                 return breach(store, *told)
 
-            return AlarmRounds(store, Metrics(store.database), self, act).round
+            alarms = AlarmRounds(store, Metrics(store.database), self, act)
+            serving = Serving(store.database, announce_variant)
+
+            def step() -> None:
+                shown = store.documents("route/")
+                serving.show(route for _, route in shown.values())
+                serving.note(self.now())
+                alarms.round()
+
+            return step
 
         simulated = SimulatedWorld(
             folder,
@@ -145,11 +155,40 @@ def test_fifteen_quiet_minutes_scale_in_one_by_one(folder: Path) -> None:
     assert watched.minutes(*[40.0] * 6)[-1] == 1
 
 
-def test_no_data_never_scale_in(folder: Path) -> None:
+def test_a_variant_whose_requests_stop_goes_back_to_its_minimum(folder: Path) -> None:
+    """The service tells of zeros then (developer guide, "Edit a scaling policy")."""
     watched = Watched(folder)
-    watched.start(ScaleInCooldown=0)
+    watched.start(ScaleInCooldown=60)
     watched.minutes(300, 300, 300)
     assert watched.minutes(300) == [3]
+    # Nothing is asked any more, and nobody writes a point: fourteen quiet minutes are not enough.
+    assert set(watched.minutes(*[None] * 14)) == {3}
+    assert watched.minutes(*[None] * 8)[-1] == 1
+    assert watched.told("StateUpdate", "AlarmLow")[-1].endswith("to ALARM")
+    # At the minimum it stays, and one request more does not matter.
+    assert set(watched.minutes(None, None, 1, None, None)) == {1}
+    done = [a["Description"] for a in watched.activities() if a["StatusCode"] == "Successful"]
+    assert done == [f"Setting desired instance count to {n}." for n in (1, 2, 3)]
+
+
+def test_a_variant_that_nobody_ever_asked_goes_to_its_minimum(folder: Path) -> None:
+    watched = Watched(folder)
+    watched.config("three", {"A": 3})
+    watched.serve("three")
+    watched.register(MinCapacity=2)
+    watched.policy(ScaleInCooldown=60)
+    assert watched.minutes(*[None] * 20)[-1] == 2
+    assert set(watched.minutes(*[None] * 10)) == {2}
+
+
+def test_a_metric_of_one_s_own_without_data_never_scales_in(folder: Path) -> None:
+    watched = Watched(folder)
+    watched.start()
+    _tracks(watched, [_metric("queued")], ScaleInCooldown=60)
+    for _ in range(4):
+        watched.point("queued", 30.0)
+        watched.minutes(None)
+    assert watched.count() == 3
     assert set(watched.minutes(*[None] * 30)) == {3}
     assert watched.told("StateUpdate", "AlarmLow")[-1].endswith("INSUFFICIENT_DATA")
 
@@ -159,11 +198,14 @@ def _metric(name: str, **more: Any) -> dict[str, Any]:
     return {"Id": name, "MetricStat": {"Metric": metric, "Stat": "Average"}, **more}
 
 
-def _tracks(watched: Watched, metrics: list[dict[str, Any]], **more: Any) -> None:
+def _tracks(
+    watched: Watched, metrics: list[dict[str, Any]], more: dict[str, Any] | None = None, **own: Any
+) -> None:
     watched.policy(
         PredefinedMetricSpecification=None,
-        CustomizedMetricSpecification={"Metrics": metrics, **more},
+        CustomizedMetricSpecification={"Metrics": metrics, **(more or {})},
         TargetValue=10.0,
+        **own,
     )
 
 
@@ -210,7 +252,7 @@ def test_metric_math_that_nothing_can_be_tracked_by(
     watched = Watched(folder)
     watched.start()
     with pytest.raises(ApiError, match=words) as caught:
-        _tracks(watched, metrics, **more)
+        _tracks(watched, metrics, more)
     assert caught.value.code == "ValidationException"
 
 

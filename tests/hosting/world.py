@@ -11,7 +11,7 @@ from loopwright.kernel.records import Record
 from loopwright.testing.simulation import REGION, Effects, SimulatedWorld
 from tests.simulation.scenarios import IMAGE, MACHINE, ROLE, script_of
 
-ALARM = Kind("Alarm", arn="alarm", state="StateValue")
+ALARM = Kind("Alarm", arn="alarm", state="StateValue", missing=("ResourceNotFound", "{name}"))
 
 
 class World:

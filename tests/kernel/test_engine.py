@@ -15,6 +15,8 @@ from loopwright.kernel.records import Record
 from loopwright.kernel.store import Store
 from loopwright.kernel.tables import CALLS, RECORDS
 
+MISSING = ("ResourceNotFound", "There is no {name}.")
+
 
 def _record(now: float) -> Record:
     return Record("r", "Thing", "t", "u", "arn", {}, {"S": "Live"}, now, now)
@@ -30,7 +32,8 @@ class World:
         self.store.reset()
         self.clock = VirtualClock(1000.0)
         self.meanwhile: Callable[[], None] = lambda: None
-        kinds = Kinds([Kind("Thing", "thing", state="S", planner=self._plan)], "123456789012")
+        kind = Kind("Thing", "thing", state="S", planner=self._plan, missing=MISSING)
+        kinds = Kinds([kind], "123456789012")
         self.engine = Engine(
             self.store, kinds, self.clock, {"double": lambda given: 2 * given["n"]}
         )
@@ -111,7 +114,9 @@ def test_a_finished_record_is_planned_once_more_when_it_was_woken(tmp_path: Path
             store.wake(record.uid, now)
         return [SetStatus({"S": "Done"}), Wake(now + 50.0)] if len(made) == 1 else []
 
-    kind = Kind("Thing", "thing", state="S", finished=frozenset({"Done"}), planner=plan)
+    kind = Kind(
+        "Thing", "thing", state="S", finished=frozenset({"Done"}), planner=plan, missing=MISSING
+    )
     engine = Engine(store, Kinds([kind], "123456789012"), clock, {})
     store.create(_record(5.0), state="Live", tags={}, event="", due=5.0)
     engine.plan_due()

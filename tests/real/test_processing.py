@@ -1,5 +1,6 @@
 """Processing jobs: outputs uploaded while they run, what they leave to be told, packages."""
 
+import sys
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ os.makedirs("/opt/ml/output", exist_ok=True)
 
 def process(server: Server, name: str, script: str, **more: Any) -> dict[str, Any]:
     """The description of a processing job of a one-file script, once it is over."""
-    code = server.put(f"{name}/code/job.py", script)
+    code = server.put(f"{name}/code/job.py", script).rpartition("/")[0]
     sagemaker = server.client("sagemaker")
     entry = more.pop("entry", ["python3", "/opt/ml/processing/input/code/job.py"])
     sagemaker.create_processing_job(
@@ -136,10 +137,15 @@ def test_a_job_installs_packages_by_itself(server: Server, warm: bool) -> None:
     install = f"pip install --no-index --find-links {folder} joblib==99.0 tiny"
     script = f"import os\nassert os.system({install!r}) == 0\n" if warm else ""
     script += "import joblib, tiny\nprint('GOT', joblib.VERSION, tiny.VERSION, joblib.__file__)\n"
+    # The runtime's own interpreter is what its console scripts (torchrun ...) name.
+    ours = f"{sys.executable} -c 'import tiny, sys; print(\"OURS\", tiny.VERSION, sys.prefix)'"
     shell = f"pip uninstall --yes typing; {install} && tiny-tell && python3 input/code/job.py"
-    entry = {} if warm else {"entry": ["/bin/bash", "-c", f"cd /opt/ml/processing && {shell}"]}
+    shell += f" && {ours}"
+    server.put(f"{name}/code/go.sh", f"set -e\ncd /opt/ml/processing\n{shell}\n")
+    entry = {} if warm else {"entry": ["/bin/bash", "/opt/ml/processing/input/code/go.sh"]}
     found = process(server, name, script, inputs=[wheels], **entry)
     log = server.log_of(name, "/aws/sagemaker/ProcessingJobs")
     assert found["ProcessingJobStatus"] == "Completed", log
     packages = "/opt/ml/.loopwright/env/lib/python3"
+    assert warm or "OURS 1.0 /opt/ml/.loopwright/env" in log, log
     assert any(line.startswith(f"GOT 99.0 1.0 {packages}") for line in log), log

@@ -308,3 +308,48 @@ def test_a_rendered_template_reports_its_errors(server: Server) -> None:
         assert answer.headers["Content-Type"] == "image/png"
     assert render("{% for %}")["Errors"][0]["Code"] == "TemplateError"
     assert render("x", "{,")["Errors"][0]["Code"] == "InvalidTaskInput"
+
+
+NO_OBJECTS = {
+    "another scheme": {"at": "https://example.org/cat.png"},
+    "an empty value": {"at": ""},
+    "a missing variable": {},
+    "null": {"at": None},
+    "a bucket alone": {"at": "s3://bucket"},
+    "an empty bucket": {"at": "s3:///cat.png"},
+    "white space": {"at": "  "},
+    "white space around it": {"at": " s3://bucket/cat.png"},
+}
+ACCESS = '<crowd-form><img src="{{ task.input.at | grant_read_access }}"></crowd-form>'
+
+
+@pytest.mark.parametrize("case", NO_OBJECTS)
+def test_access_to_no_object_is_an_error_of_the_template(server: Server, case: str) -> None:
+    found = server.client("sagemaker").render_ui_template(
+        UiTemplate={"Content": ACCESS},
+        Task={"Input": json.dumps(NO_OBJECTS[case])},
+        RoleArn="arn:aws:iam::123456789012:role/x",
+    )
+    assert found["RenderedContent"] == ""
+    assert found["Errors"][0]["Code"] == "TemplateError"
+    assert "grant_read_access" in found["Errors"][0]["Message"]
+
+
+def test_a_loop_whose_page_cannot_be_made_fails_and_nobody_is_asked(server: Server) -> None:
+    team = _name("unshown")
+    server.client("loopwright").invite_worker(WorkteamName=team, Email=f"{team}@example.com")
+    arn = flow(server, _name("flow"), team, ACCESS)
+    loops = [_start(server, arn, content) for content in NO_OBJECTS.values()]
+    for loop in loops:
+        found = _ended(server, loop)
+        assert (found["HumanLoopStatus"], found["FailureCode"]) == ("Failed", "ValidationError")
+        assert "grant_read_access" in found["FailureReason"]
+        assert len(found["FailureReason"]) <= 1024
+    listed = server.client("sagemaker-a2i-runtime").list_human_loops(FlowDefinitionArn=arn)
+    for summary in listed["HumanLoopSummaries"]:
+        assert summary["HumanLoopStatus"] == "Failed"
+        assert "grant_read_access" in summary["FailureReason"]
+    good = _start(server, arn, {"at": f"s3://{BUCKET}/no-such-cat.png"})
+    described = server.client("sagemaker-a2i-runtime").describe_human_loop(HumanLoopName=good)
+    assert described["HumanLoopStatus"] == "InProgress"
+    server.client("sagemaker-a2i-runtime").stop_human_loop(HumanLoopName=good)

@@ -16,6 +16,7 @@ def test_an_endpoint_scales_out_and_in_and_loses_no_request(quick: Server) -> No
     server = quick
     data = server.put("named/model.tar.gz", packed({"note.txt": "x"}))
     server.deploy("scaled", data, NAMED.replace('os.environ["NAME"]', '"one"'))
+    await_that(lambda: _idle_sums(server, "scaled"), "the zeros of a quiet minute")
     scaling = server.client("application-autoscaling")
     named = {
         "ServiceNamespace": "sagemaker",
@@ -90,6 +91,21 @@ def test_an_endpoint_scales_out_and_in_and_loses_no_request(quick: Server) -> No
 
     await_that(gone, "the end of the target")
     watch.delete_alarms(AlarmNames=["scaled-idle"])
+
+
+def _idle_sums(server: Server, endpoint: str) -> list[float] | None:
+    """What is told of the minutes in which nobody asked; None: nothing is yet."""
+    found = server.client("cloudwatch").get_metric_statistics(
+        Namespace="AWS/SageMaker", MetricName="Invocations", Period=60, Statistics=["Sum"],
+        Dimensions=[
+            {"Name": "EndpointName", "Value": endpoint},
+            {"Name": "VariantName", "Value": "AllTraffic"},
+        ],
+        StartTime=0, EndTime=4e9,
+    )  # fmt: skip
+    sums = [point["Sum"] for point in found["Datapoints"]]
+    assert set(sums) <= {0.0}
+    return sums or None
 
 
 IDLE: dict[str, Any] = {

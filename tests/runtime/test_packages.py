@@ -201,6 +201,14 @@ def test_a_project_that_cannot_be_installed(unit, files, code, said):
     assert said in done.stderr
 
 
+def test_the_machine_s_own_sitecustomize_is_run_as_well(unit):
+    unit.write("more/sitecustomize.py", "print('MORE')\n")
+    script = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', ''])\n"
+    paths = f"{Path(__file__).parents[2] / 'src'}:{unit.base / 'more'}"
+    done = train(unit, {"train.py": script}, PYTHONPATH=paths)
+    assert done.stdout.count("MORE") == 2, done.stderr
+
+
 def test_other_interpreters_of_the_unit_see_what_it_installed(unit, wheels):
     """Console scripts of the runtime name its interpreter; virtual environments are their own."""
     own = shutil.which("python", path=f"{sys.prefix}/bin")

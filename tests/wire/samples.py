@@ -52,6 +52,15 @@ def sample(shape: Shape, depth: int = 0) -> Any:
     return _text(shape)
 
 
+def least(shape: Shape) -> Any:
+    """A valid value with the members that must be given, and no others."""
+    if shape.type_name == "structure":
+        return {name: least(shape.members[name]) for name in shape.required_members}
+    if shape.type_name == "list":
+        return [least(shape.member) for _ in range(shape.metadata.get("min", 0))]
+    return sample(shape)
+
+
 def _structure(shape: Shape, depth: int) -> dict[str, Any]:
     found = {}
     for name, member in shape.members.items():

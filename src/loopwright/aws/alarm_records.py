@@ -56,6 +56,7 @@ ALARM_KIND: Final = Kind(
     state="StateValue",
     initial_status=_initial,
     planner=_plan,
+    missing=("ResourceNotFound", "There is no alarm {name!r}."),
     service="cloudwatch",
     separator=":",
 )

@@ -17,6 +17,7 @@ REFUSED: Final = {
     "EvaluationCriteria": "give MetricName, Statistic and Threshold",
     "EvaluationInterval": "an alarm is evaluated once a period, at least each minute",
     "WarmUpConfiguration": "leave it out",
+    "ActionConfiguration": "all actions are carried out; leave it out",
 }
 NEEDED: Final = ("EvaluationPeriods", "ComparisonOperator", "Threshold", "Period")
 ACTION_MEMBERS: Final = ("AlarmActions", "OKActions", "InsufficientDataActions")
@@ -99,6 +100,9 @@ def checked_composite(params: Mapping[str, Any], known: Collection[str]) -> dict
         ApiError: `ValidationError` naming the member, the rule and the way out.
     """
     spec = {key: value for key, value in params.items() if key != "Tags"}
+    if spec.get("ActionConfiguration"):
+        why = REFUSED["ActionConfiguration"]
+        raise _bad(f"ActionConfiguration is given, which Loopwright does not support: {why}.")
     for member in ("ActionsSuppressor", "ActionsSuppressorWaitPeriod",
                    "ActionsSuppressorExtensionPeriod"):  # fmt: skip
         if spec.get(member) is not None:

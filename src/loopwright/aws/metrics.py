@@ -16,6 +16,7 @@ import orjson
 import sqlalchemy as sa
 
 from loopwright.aws.metric_data import get_metric_data
+from loopwright.aws.quiet import NAMESPACE, ZERO, ZEROED, Variant, empty_slots, spans
 from loopwright.aws.statistics import Total, Unknown, Watched, read_statistic, whole_periods
 from loopwright.aws.tables import METRICS, POINTS, READ_LINES
 from loopwright.database import Database
@@ -45,7 +46,7 @@ def cloudwatch_operations(database: Database) -> dict[str, Operation]:
         "PutMetricData": metrics.put,
         "GetMetricStatistics": metrics.statistics,
         "ListMetrics": metrics.names,
-        "GetMetricData": partial(get_metric_data, metrics.series),
+        "GetMetricData": metrics.data,
     }
 
 
@@ -96,7 +97,7 @@ class Metrics:
         )  # fmt: skip
         found = []
         for at, unit, total in self._totals(
-            context.region, metric, params["Period"], window, spread=bool(extended)
+            context.region, metric, params["Period"], window, bool(extended), context.clock.now()
         ):
             values = {item.name: total.value(item) for item in wanted}
             told = {name: value for name, value in values.items() if value is not None}
@@ -109,6 +110,9 @@ class Metrics:
                 f"{len(found)} datapoints are asked for; the most is {POINTS_MAX}: raise Period.",
             )
         return {"Label": params["MetricName"], "Datapoints": found}
+
+    def data(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
+        return get_metric_data(partial(self.series, now=context.clock.now()), context, params)
 
     def names(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
         statement = sa.select(METRICS).where(METRICS.c.region == context.region)
@@ -138,15 +142,23 @@ class Metrics:
         return {"Metrics": found[start:end], "NextToken": str(end) if end < len(found) else None}
 
     def series(
-        self, region: str, metric: Watched, period_s: int, window: tuple[float, float]
+        self,
+        region: str,
+        metric: Watched,
+        period_s: int,
+        window: tuple[float, float],
+        now: float | None = None,
     ) -> list[tuple[float, float]]:
         """(start of the period, value) of the periods that have a value, by time.
+
+        Args:
+            now: Where the window may go back so far that points have been joined.
 
         Raises:
             Unknown: there is no such statistic.
         """
         statistic = read_statistic(metric.statistic)
-        totals = self._totals(region, metric, period_s, window, spread=statistic.needs_spread)
+        totals = self._totals(region, metric, period_s, window, statistic.needs_spread, now)
         valued = ((at, total.value(statistic)) for at, _, total in totals)
         return [(at, value) for at, value in valued if value is not None]
 
@@ -156,10 +168,12 @@ class Metrics:
         metric: Watched,
         period_s: int,
         window: tuple[float, float],
-        *,
         spread: bool,
+        now: float | None,
     ) -> list[tuple[float, str, Total]]:
-        """(start of the period, unit, total), by time; distributions are read only if wanted."""
+        """(start of the period, unit, total), by time; distributions are read only if wanted.
+
+        Minutes without a request count as zero, see `quiet`."""
         columns = [*(POINTS.c[name] for name in ("at", *TOLD)), METRICS.c.unit]
         statement = (
             sa.select(*columns, *([POINTS.c.spread] if spread else []))
@@ -177,17 +191,25 @@ class Metrics:
         if metric.unit is not None:
             statement = statement.where(METRICS.c.unit == metric.unit)
         found: dict[tuple[float, str], Total] = {}
+        held: list[float] = []
+
+        def add(at: float, unit: str, told: Sequence[float], flat: Sequence[int] | None) -> None:
+            start = math.floor(at / period_s) * float(period_s)
+            total = found.get((start, unit))
+            if total is None:
+                found[start, unit] = Total(told, flat, spread)
+            else:
+                total.add(told, flat)
+
         with self._database.read() as connection:
             for at, *told, unit, packed in (
                 (*row, None) if not spread else row for row in connection.execute(statement)
             ):
-                start = math.floor(at / period_s) * float(period_s)
-                flat = None if packed is None else orjson.loads(packed)
-                total = found.get((start, unit))
-                if total is None:
-                    found[start, unit] = Total(told, flat, spread)
-                else:
-                    total.add(told, flat)
+                held.append(at)
+                add(at, unit, told, None if packed is None else orjson.loads(packed))
+            served = spans(connection, region, metric, window)
+        for at in empty_slots(served, held, period_s, now):
+            add(at, "None", ZERO, None)
         return [(*key, found[key]) for key in sorted(found)]
 
     def take_unit_points(
@@ -288,6 +310,13 @@ class Metrics:
         self._database.write(work)
 
 
+def announce_variant(connection: sa.Connection, variant: Variant) -> None:
+    """Have ListMetrics tell of what a variant emits without traffic."""
+    points = _Tallied(connection, float)
+    for name in ZEROED:
+        points.metrics_of(*variant, name)
+
+
 def _forget_lines(connection: sa.Connection, file: str) -> None:
     connection.execute(sa.delete(READ_LINES).where(READ_LINES.c.unit == file))
 
@@ -309,12 +338,13 @@ class _Tallied:
         at = self._platform(real)
         for name, (*values, packed) in _with_spread(points):
             point = dict(zip(TOLD, values, strict=True)) | {"at": at, "spread": packed}
-            for metric in self._metrics(region, endpoint, config, variant, name):
+            for metric in self.metrics_of(region, endpoint, config, variant, name):
                 self.found.append({"metric": metric, **point})
 
-    def _metrics(
+    def metrics_of(
         self, region: str, endpoint: str, config: str, variant: str, name: str
     ) -> tuple[int, int]:
+        """The ids of a metric without and with the configuration among its dimensions."""
         key = (region, endpoint, config, variant, name)
         known = self._ids.get(key)
         if known is not None:
@@ -326,7 +356,7 @@ class _Tallied:
         ]
         whole = [*pair, {"Name": "EndpointConfigName", "Value": config}]
         one, other = (
-            _metric_id(self._connection, region, "AWS/SageMaker", name, dimensions, unit)
+            _metric_id(self._connection, region, NAMESPACE, name, dimensions, unit)
             for dimensions in (pair, whole)
         )
         self._ids[key] = one, other

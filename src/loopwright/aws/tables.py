@@ -46,6 +46,20 @@ READ_LINES = sa.Table(
     sa.Column("lines", sa.Integer, nullable=False),
 )
 
+SERVED = sa.Table(
+    "variants_served",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("region", sa.Text, nullable=False),
+    sa.Column("endpoint", sa.Text, nullable=False),
+    sa.Column("config", sa.Text, nullable=False),
+    sa.Column("variant", sa.Text, nullable=False),
+    # Platform seconds: since when it was in service, and when it last was seen so.
+    sa.Column("since", sa.Float, nullable=False),
+    sa.Column("seen", sa.Float, nullable=False),
+    sa.Index("variants_served_by_name", "region", "endpoint", "variant", "seen"),
+)
+
 GAINED = (POINTS,)
 """Tables that gained columns since they were first made."""
 

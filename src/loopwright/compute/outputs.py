@@ -53,15 +53,22 @@ class OutputSync:
         self._target = target
         self._seen: dict[Output, Mapping[Path, Stamp]] = {}
         self._uploaded: dict[Output, dict[Path, Stamp]] = {}
+        self._faults: dict[Output, str] = {}
 
     def round(self, outputs: Sequence[Output]) -> None:
         """Upload what came to rest. A fault of one output is no fault of the next."""
         for output in outputs:
             try:
                 self._look(output)
-            except (OSError, ApiError, ValueError):
-                LOG.exception("%s could not be uploaded to %s", output.folder, output.uri)
+            except (OSError, ApiError, ValueError) as error:
+                # The upload at the end tries again, and tells the job's owner.
+                if str(error) != self._faults.get(output):
+                    LOG.warning("%s could not go to %s: %s", output.folder, output.uri, error)
+                self._faults[output] = str(error)
         self._seen = {output: self._seen[output] for output in outputs if output in self._seen}
+        self._faults = {
+            output: self._faults[output] for output in outputs if output in self._faults
+        }
         self._uploaded = {
             output: self._uploaded[output] for output in outputs if output in self._uploaded
         }

@@ -31,6 +31,7 @@ from loopwright.compute.staging import StagingError
 from loopwright.kernel.records import Observation
 from loopwright.kernel.units import Capacity, Program
 from loopwright.runtime.failure import OUT_OF_MEMORY, last_words, told
+from loopwright.runtime.versions import MARK
 
 LOG = logging.getLogger(__name__)
 PROBE_S: Final = 1.0
@@ -381,7 +382,8 @@ def _tail(folder: UnitFolder) -> list[str]:
             lines = stream.read().decode("utf-8", "replace").splitlines()
     except (OSError, KeyError):
         return []
-    return [line.partition("\t")[2] if "\t" in line else line for line in lines]
+    said = [line.partition("\t")[2] if "\t" in line else line for line in lines]
+    return [line for line in said if not line.startswith(MARK)]
 
 
 def _hosts(program: Program) -> str:

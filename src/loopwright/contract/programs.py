@@ -7,6 +7,7 @@ import orjson
 
 from loopwright.contract.images import CONTAINER, Runtime, runtime_of
 from loopwright.kernel.kinds import Lookup
+from loopwright.runtime.versions import IMAGE
 from loopwright.wire.errors import ApiError, validation
 
 INTERFACE: Final = "lo"
@@ -29,9 +30,9 @@ def source_input(uri: str) -> dict[str, Any]:
 
 
 def common_environment(
-    runtime: str, region: str, cpus: float, extra: Mapping[str, str]
+    runtime: str, region: str, cpus: float, extra: Mapping[str, str], image: str = ""
 ) -> dict[str, str]:
-    """Variables of every unit: runtime, region, threads, then the request's own.
+    """Variables of every unit: runtime, region, threads, image, then the request's own.
 
     An image of one's own is told nothing of Loopwright's runtimes.
     """
@@ -42,6 +43,7 @@ def common_environment(
         "LOOPWRIGHT_RUNTIME": runtime,
         "LOOPWRIGHT_CPUS": threads,
         "OMP_NUM_THREADS": threads,
+        IMAGE: image,
         **dict.fromkeys(REGION_VARIABLES, region),
     }
     return found | dict(extra)

@@ -13,6 +13,7 @@ from loopwright.hosting.shown import WITHDRAWN
 from loopwright.kernel.kinds import DELETING
 from loopwright.kernel.records import Record
 from loopwright.wire.errors import validation
+from loopwright.wire.near import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def with_changes(record: Record, changes: Mapping[str, Change]) -> dict[str, Any
         if name not in names:
             raise validation(
                 f"Endpoint {record.name} has no variant {name!r}; it has "
-                f"{', '.join(sorted(names))}."
+                f"{', '.join(sorted(names))}.{did_you_mean(name, names)}"
             )
     fleet["variants"] = [
         _changed(variant, changes.get(variant["name"], Change())) for variant in fleet["variants"]

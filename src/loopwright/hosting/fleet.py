@@ -119,7 +119,9 @@ def program(
     runtime = runtime_of(container["Image"], "Image")
     size = machine.hosting(variant["instance_type"])
     own = dict(container.get("Environment", {}))
-    environment = common_environment(runtime.name, record.region, machine.cpus, own)
+    environment = common_environment(
+        runtime.name, record.region, machine.cpus, own, container["Image"]
+    )
     foreign = container_of(runtime, container["Image"], ["serve"])
     places = {} if foreign else {"LOOPWRIGHT_LISTEN": "unix:{base}/.loopwright/serve.sock"}
     inputs = []

@@ -8,6 +8,7 @@ from loopwright.contract.programs import check_image, check_uri, refuse
 from loopwright.hosting.checks import check_deployment, check_models
 from loopwright.hosting.plan import endpoint_planner
 from loopwright.hosting.shadow_tests import SHADOW_TEST_KIND
+from loopwright.kernel.defaults import Each, Given
 from loopwright.kernel.kinds import DELETING, Kind, Lookup
 from loopwright.kernel.records import Record
 from loopwright.wire.errors import validation
@@ -23,6 +24,26 @@ REFUSED: Final = {
     "AcceleratorPartitionLayouts": "use InstanceType",
 }
 """Members of variants that would change the outcome, and the way out."""
+
+
+CONTAINER_REFUSED: Final = {
+    "MultiModelConfig": "it belongs to Mode MultiModel; use one endpoint for each model.",
+    "ContainerMetricsConfig": "nobody reads a container's own metrics; leave it out.",
+}
+_CONTAINER: Final = {"Mode": "SingleModel"}
+_VARIANT: Final = {"InitialVariantWeight": 1.0}
+MODEL: Final = {
+    "PrimaryContainer": Given(_CONTAINER),
+    "Containers": Each(_CONTAINER),
+    "EnableNetworkIsolation": False,
+}
+CONFIG: Final = {
+    "ProductionVariants": Each(_VARIANT),
+    "ShadowProductionVariants": Each(_VARIANT),
+    "DataCaptureConfig": Given({"EnableCapture": True}),
+    "EnableNetworkIsolation": False,
+}
+"""What the service fills into models and endpoint configurations."""
 
 
 def _missing(noun: str) -> tuple[str, str]:
@@ -42,6 +63,7 @@ def hosting_kinds(machine: Machine) -> list[Kind]:
             "Model",
             arn="model",
             check=_check_model,
+            spec_defaults=MODEL,
             missing=_missing("model"),
             taken=_taken("model"),
         ),
@@ -49,7 +71,7 @@ def hosting_kinds(machine: Machine) -> list[Kind]:
             "EndpointConfig",
             arn="endpoint-config",
             check=_check_config,
-            spec_defaults={},
+            spec_defaults=CONFIG,
             missing=_missing("endpoint configuration"),
             taken=_taken("endpoint configuration"),
         ),
@@ -84,16 +106,25 @@ def _check_model(spec: Mapping[str, Any], lookup: Lookup) -> None:
     if len(containers) > 1:
         raise refuse("Containers", f"{len(containers)} containers", "use one PrimaryContainer.")
     container = containers[0]
-    if container.get("Mode", "SingleModel") != "SingleModel":
+    if container["Mode"] != "SingleModel":
         raise refuse("Mode", container["Mode"], "use one endpoint for each model.")
     for member in ("ModelPackageName", "AdditionalModelDataSources", "InferenceSpecificationName"):
         if container.get(member):
             raise refuse(member, container[member], "give Image and ModelDataUrl.")
+    for member, instead in CONTAINER_REFUSED.items():
+        if container.get(member):
+            raise refuse(member, container[member], instead)
+    execution = spec.get("InferenceExecutionConfig", {}).get("Mode", "Serial")
+    if execution != "Serial":
+        raise refuse("InferenceExecutionConfig.Mode", execution, "a model has one container here.")
     if not container.get("Image"):
         raise validation("Image is missing; give an image URI.")
     check_image(container["Image"], "Image", lookup)
     source = container.get("ModelDataSource")
     if source:
+        for member in ("ManifestS3Uri", "HubAccessConfig"):
+            if source["S3DataSource"].get(member):
+                raise refuse(f"ModelDataSource.{member}", "given", "give S3Uri alone.")
         _check_object(source["S3DataSource"]["S3Uri"], lookup)
     elif container.get("ModelDataUrl"):
         _check_object(container["ModelDataUrl"], lookup)
@@ -127,7 +158,7 @@ def _check_config(spec: Mapping[str, Any], lookup: Lookup) -> None:
         names.add(name)
         _check_variant(variant, lookup)
     _check_capture(spec.get("DataCaptureConfig", {}))
-    if sum(float(v.get("InitialVariantWeight", 1.0)) for v in spec["ProductionVariants"]) <= 0:
+    if sum(float(v["InitialVariantWeight"]) for v in spec["ProductionVariants"]) <= 0:
         raise validation("The sum of InitialVariantWeight must be above 0.")
 
 

@@ -9,7 +9,7 @@ from loopwright.hosting.checks import check_deployment, check_models
 from loopwright.hosting.shadow_tests import shadow_test_operations
 from loopwright.kernel.kinds import DELETING, Lookup
 from loopwright.kernel.records import Record
-from loopwright.kernel.verbs import Context, Operation, mutate
+from loopwright.kernel.verbs import Context, Operation, find, mutate
 from loopwright.wire.errors import validation
 
 
@@ -27,6 +27,7 @@ PROPERTIES: Final = ("DesiredInstanceCount", "DesiredWeight", "DataCaptureConfig
 
 def _update_endpoint(context: Context, params: dict[str, Any]) -> dict[str, Any]:
     config = params["EndpointConfigName"]
+    find(context, context.kinds["Endpoint"], params["EndpointName"])
     found = context.lookup.record("EndpointConfig", config)
     if found is None:
         raise validation(f'Could not find endpoint configuration "{config}".')

@@ -9,6 +9,7 @@ from loopwright.hosting.journal import comparisons
 from loopwright.kernel.records import Record
 from loopwright.kernel.verbs import Context, Operation, find, mutate
 from loopwright.wire.errors import validation
+from loopwright.wire.near import did_you_mean
 
 
 def own_hosting_operations(database: Database) -> dict[str, Operation]:
@@ -49,7 +50,7 @@ def _put_policy(context: Context, params: dict[str, Any]) -> dict[str, Any]:
             if group["variant"] not in names:
                 raise validation(
                     f"Endpoint {record.name} has no variant {group['variant']!r}; it has "
-                    f"{', '.join(names) or 'none yet'}."
+                    f"{', '.join(names) or 'none yet'}.{did_you_mean(group['variant'], names)}"
                 )
         policy = {"StickyAttribute": params.get("StickyAttribute", ""), "Groups": groups}
         return {**record.status, "TrafficPolicy": policy}

@@ -296,7 +296,7 @@ class Engine:
                 LOG.error("%s wants %s, which is another's", record.key, known.key)
             return
         kind = self._kinds[action.kind]
-        spec = {key: value for key, value in action.spec.items() if key != "Tags"}
+        spec = kind.filled({k: v for k, v in action.spec.items() if k != "Tags"})
         status = dict(kind.initial_status(spec, now))
         child = Record(
             region=record.region,

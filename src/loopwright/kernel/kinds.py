@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from loopwright.kernel.defaults import filled
 from loopwright.kernel.records import Record
 
 DELETING: Final = "Deleting"
@@ -34,11 +35,14 @@ class Kind:
         planner: `plan(record, view, now) -> actions`; None for kinds that only store.
         check: Refuses a spec that the model allows but the platform does not (ApiError).
         present: Members of Describe that are neither in the spec nor in the status.
-        missing, taken: (code, message) of a name that does not exist or does; `{name}`, `{arn}`.
+        missing: (code, message) of a name that does not exist, which each kind declares: clients
+            look for the service's own code and words. `{kind}`, `{name}`, `{arn}`.
+        taken: The same of a name that does.
         stop_when: Values of `state` in which Stop is allowed.
         delete_when: Values of `state` in which Delete is allowed; None: in any.
         plural: Of the List operation, when it is not the name with an s.
-        spec_defaults: Members that the service fills in when the request leaves them out.
+        spec_defaults: What the service fills in when the request leaves it out, at every depth
+            (`kernel.defaults`); stored with the spec, so that all read the same.
         service, separator: Of its ARNs.
         name_as: The member that names a record, where it is not the kind's name and `Name`.
     """
@@ -51,7 +55,7 @@ class Kind:
     planner: Callable[..., Sequence[Any]] | None = None
     check: Callable[[Mapping[str, Any], "Lookup"], None] | None = None
     present: Callable[[Record, "Lookup"], Mapping[str, Any]] | None = None
-    missing: tuple[str, str] = ("ResourceNotFound", "Requested resource not found: {name}.")
+    missing: tuple[str, str] = field(kw_only=True)
     taken: tuple[str, str] = ("ResourceInUse", "{kind} {name} already exists: {arn}")
     stop_when: frozenset[str] = frozenset()
     delete_when: frozenset[str] | None = None
@@ -70,6 +74,10 @@ class Kind:
     def arn_member(self) -> str:
         """The response member with the record's ARN."""
         return f"{self.name}Arn"
+
+    def filled(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """A request with the kind's defaults."""
+        return filled(spec, self.spec_defaults)
 
     def state_of(self, status: Mapping[str, Any]) -> str:
         """The value that lists filter by; empty for kinds without one."""
@@ -103,7 +111,7 @@ class Lookup:
             ApiError: what creating it would raise.
         """
         if self.kinds is not None and (check := self.kinds[kind].check) is not None:
-            check(spec, self)
+            check(self.kinds[kind].filled(spec), self)
 
 
 class Kinds:

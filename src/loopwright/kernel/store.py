@@ -195,6 +195,17 @@ class Store:
                 for row in connection.execute(statement)
             }
 
+    def states(self, kind: str) -> dict[str, dict[str, str]]:
+        """The state of every record of a kind, by region and name."""
+        columns = (RECORDS.c.region, RECORDS.c.name, RECORDS.c.state)
+        found: dict[str, dict[str, str]] = {}
+        with self.database.read() as connection:
+            for region, name, state in connection.execute(
+                sa.select(*columns).where(RECORDS.c.kind == kind)
+            ):
+                found.setdefault(region, {})[name] = state
+        return found
+
     # Writing
 
     def create(

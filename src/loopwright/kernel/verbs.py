@@ -96,7 +96,7 @@ def create(context: Context, kind: Kind, params: dict[str, Any]) -> dict[str, An
         ApiError: the name is taken, or the kind's check refuses the request.
     """
     name = params[kind.name_member]
-    spec = {**kind.spec_defaults, **{k: v for k, v in params.items() if k != "Tags"}}
+    spec = kind.filled({k: v for k, v in params.items() if k != "Tags"})
     spec = orjson.loads(orjson.dumps(spec, default=_plain, option=PLAIN_TIMES))
     tags = tags_of(params.get("Tags", []))
     arn = context.kinds.arn(kind, context.region, name)
@@ -139,7 +139,8 @@ def describe(context: Context, kind: Kind, record: Record) -> dict[str, Any]:
     """All that Describe may show of a record, before the output shape."""
     extra = kind.present(record, context.lookup) if kind.present is not None else {}
     return {
-        **record.spec,
+        # Filled again: a record of an older version of Loopwright may lack newer defaults.
+        **kind.filled(record.spec),
         "CreationTime": record.created,
         "LastModifiedTime": record.modified,
         **record.status,

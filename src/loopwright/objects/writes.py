@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 from loopwright.objects.attributes import (
     checksum_headers,
@@ -97,6 +97,9 @@ async def receive(
 def source_place(call: Call) -> tuple[str, str]:
     """The bucket and key that `x-amz-copy-source` names.
 
+    S3 decodes it as a form's value, so a plus sign is a space and `%2B` a plus sign: clients that
+    leave one as it is get NoSuchKey there (aws-sdk-js#1821, aws-doc-sdk-examples#4781).
+
     Raises:
         ApiError: `InvalidArgument`, `NoSuchVersion`.
     """
@@ -104,7 +107,11 @@ def source_place(call: Call) -> tuple[str, str]:
     path, _, version = text.partition("?versionId=")
     if version not in ("", "null"):
         raise ApiError("NoSuchVersion", "The specified version does not exist.", 404)
-    bucket, separator, key = unquote(path).removeprefix("/").partition("/")
+    try:
+        decoded = unquote_to_bytes(path.replace("+", " ")).decode()
+    except UnicodeDecodeError:
+        decoded = ""
+    bucket, separator, key = decoded.removeprefix("/").partition("/")
     refuse_nul("x-amz-copy-source", bucket)
     if not separator or not key or bucket.startswith("arn:"):
         raise invalid_argument(

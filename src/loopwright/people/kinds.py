@@ -12,7 +12,9 @@ from loopwright.kernel.records import Record
 ANSWERED: Final = "Answered"
 EXPIRED: Final = "Expired"
 STOPPED: Final = "Stopped"
-TASK_FINISHED: Final = frozenset({ANSWERED, EXPIRED, STOPPED})
+UNSHOWN: Final = "Failed"
+"""Of a task whose page cannot be made of its template and input, so that nobody was asked."""
+TASK_FINISHED: Final = frozenset({ANSWERED, EXPIRED, STOPPED, UNSHOWN})
 COMPLETE: Final = "Complete"
 """Status of a task, True once the last wanted answer was given."""
 
@@ -28,8 +30,12 @@ def _plan_task(record: Record, view: View, now: float) -> list[Action]:
     until = record.created + float(record.spec["AvailabilityLifetimeInSeconds"])
     if offered not in view.calls:
         return [Call("people.offer", offered, _offer(record, until)), Wake(until)]
-    if view.calls[offered] is None:
+    result = view.calls[offered]
+    if result is None:
         return []
+    if why := (result.get("value") or {}).get("refused"):
+        changes = {"HumanTaskStatus": UNSHOWN, "AnswerCount": 0, "EndTime": now}
+        return [SetStatus({**changes, "FailureReason": why}, f"{UNSHOWN}: {why}")]
     over = now >= until or record.status.get(STOPPING) or record.status.get(COMPLETE)
     if not over:
         return [Rest(), Wake(until)]
@@ -66,13 +72,14 @@ HUMAN_TASK_KIND: Final = Kind(
     finished=TASK_FINISHED,
     initial_status=lambda spec, now: {"HumanTaskStatus": "Open"},
     planner=_plan_task,
+    missing=("ResourceNotFound", "There is no human task {name!r} in this region."),
 )
 """One question to a team, made by a loop or a labeling job through `CreateChild`.
 
 Its spec: `WorkteamArn`, `Job` (how workers see what it belongs to), `TaskTitle`, `TaskDescription`,
 `TemplateSha` (of `people.templates`), `Input` (what the template sees as `task.input`), `Count` of
 answers, `TaskTimeLimitInSeconds`, `AvailabilityLifetimeInSeconds`. Its status: `HumanTaskStatus`
-(Open, Answered, Expired, Stopped), `AnswerCount`.
+(Open, Answered, Expired, Stopped, Failed with a `FailureReason`), `AnswerCount`.
 """
 
 WORKFORCE_KIND: Final = Kind(
@@ -81,14 +88,14 @@ WORKFORCE_KIND: Final = Kind(
     state="Status",
     initial_status=lambda spec, now: {"Status": "Active"},
     taken=("ResourceInUse", "Workforce {name} already exists: {arn}"),
-    missing=("ValidationException", "There is no workforce {name!r} in this region."),
+    missing=("ValidationException", "No workforce {name!r} was found in this region."),
 )
 
 WORKTEAM_KIND: Final = Kind(
     "Workteam",
     arn="workteam/private-crowd",
     taken=("ResourceInUse", "Workteam {name} already exists: {arn}"),
-    missing=("ValidationException", "There is no workteam {name!r} in this region."),
+    missing=("ValidationException", "The work team {name!r} does not exist in this region."),
 )
 
 

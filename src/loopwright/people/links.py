@@ -9,6 +9,7 @@ import base64
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -21,6 +22,14 @@ import orjson
 PATH: Final = "/work/objects/"
 LIFE_S: Final = 3600.0
 SIGNATURE_BYTES: Final = 16
+
+
+SHOWN_MAX: Final = 200
+BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class NoObject(Exception):
+    """A text that names no object; the message says what it is and what it should be."""
 
 
 class ObjectLinks:
@@ -36,10 +45,14 @@ class ObjectLinks:
         self._base = base
 
     def to(self, uri: str, lasts_s: float = LIFE_S) -> str:
-        """The address of an S3 URI from now on, below the platform's; any other text as it is."""
+        """The address of an S3 URI from now on, below the platform's.
+
+        Raises:
+            NoObject: the text names no object.
+        """
         found = split(uri, self._base())
         if found is None:
-            return uri
+            raise NoObject(_why_none(uri))
         bucket, key = found
         # In steps, so that a page that is loaded again finds the pictures in the browser's cache.
         until = (int(time.time() / lasts_s) + 2) * int(lasts_s)
@@ -49,8 +62,7 @@ class ObjectLinks:
 
     def absolute(self, uri: str, lasts_s: float = LIFE_S) -> str:
         """Like `to`, for pages that are shown elsewhere."""
-        address = self.to(uri, lasts_s)
-        return f"{self._base()}{address}" if address.startswith(PATH) else address
+        return f"{self._base()}{self.to(uri, lasts_s)}"
 
     def read(self, token: str) -> tuple[str, str] | None:
         """Bucket and key of a token; None when it is not ours or has ended."""
@@ -71,9 +83,10 @@ def split(uri: str, base: str = "") -> tuple[str, str] | None:
     The host alone decides: S3's own names, with the bucket before them or in the path. An address
     that only looks like one (a name before `@`, S3's name inside another) is none.
     """
+    if uri != uri.strip():
+        return None
     if uri.startswith("s3://"):
-        bucket, _, key = uri[5:].partition("/")
-        return (bucket, key) if bucket and key else None
+        return _parts(uri[5:])
     try:
         parts = urlsplit(uri)
     except ValueError:
@@ -105,7 +118,26 @@ def _is_s3(label: str, rest: list[str]) -> bool:
 
 def _parts(path: str) -> tuple[str, str] | None:
     bucket, _, key = path.partition("/")
-    return (bucket, key) if bucket and key else None
+    return (bucket, key) if BUCKET.fullmatch(bucket) and key else None
+
+
+def _why_none(text: str) -> str:
+    """Why a text names no object, with the text and the way out."""
+    if not text.strip():
+        what = "only white space" if text else "empty"
+        return f"the value is {what}; it must be an S3 URI such as s3://BUCKET/KEY."
+    shown = repr(text if len(text) <= SHOWN_MAX else text[:SHOWN_MAX] + "…")
+    if text != text.strip():
+        return (
+            f"the value is {shown}; remove the white space around the S3 URI, such as by "
+            "{%- capture uri -%}s3://BUCKET/KEY{%- endcapture -%}."
+        )
+    if text.startswith("s3://"):
+        return (
+            f"the S3 URI is {shown}, which lacks its bucket or its key; it must name an object: "
+            "s3://BUCKET/KEY."
+        )
+    return f"the value is {shown}; it must be an S3 URI such as s3://BUCKET/KEY."
 
 
 def _ensure_key(path: Path) -> bytes:

@@ -7,15 +7,17 @@ machine, data from anywhere: a template cannot read files, include others, or ru
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from html import unescape
 from typing import Any, Final
 
 import orjson
 from liquid import Environment, Undefined
 from liquid.builtin.loaders.dict_loader import DictLoader
-from liquid.exceptions import LiquidError
+from liquid.exceptions import FilterValueError, LiquidError
 from markupsafe import Markup, escape
+
+from loopwright.people.links import NoObject
 
 LIBRARY: Final = re.compile(
     r"""<script\b[^>]*?\bsrc\s*=\s*["']?"""
@@ -30,11 +32,16 @@ STYLES: Final = re.compile(
 CROWD: Final = re.compile(r"<\s*crowd-", re.IGNORECASE)
 LOOPS_MAX: Final = 100_000
 OUTPUT_BYTES_MAX: Final = 16 * 1024 * 1024
+LINE_MAX: Final = 200
 Link = Callable[[str], str]
 
 
 class TemplateError(Exception):
     """A template cannot be rendered; the text says where and why."""
+
+
+class _NoAccess(FilterValueError):
+    """What `grant_read_access` was given names no object."""
 
 
 class _Limited(Environment):
@@ -123,6 +130,14 @@ def _skip_autoescape(value: Any) -> Markup:
     return Markup("" if value is None else str(value))
 
 
+def _grant_read_access(link: Link, value: Any) -> str:
+    try:
+        return link(_text(value))
+    except NoObject as error:
+        what = "the input lacks this variable; " if isinstance(value, Undefined) else ""
+        raise _NoAccess(f"grant_read_access: {what}{error}", token=None) from None
+
+
 @lru_cache(maxsize=64)
 def _compiled(content: str, link: Link) -> Any:
     environment = _Limited(autoescape=True, loader=DictLoader({}))
@@ -130,7 +145,7 @@ def _compiled(content: str, link: Link) -> Any:
     environment.filters["escape"] = _escape
     environment.filters["escape_once"] = _escape_once
     environment.filters["skip_autoescape"] = _skip_autoescape
-    environment.filters["grant_read_access"] = lambda value: link(_text(value))
+    environment.filters["grant_read_access"] = partial(_grant_read_access, link)
     return environment.from_string(content)
 
 
@@ -140,15 +155,18 @@ def render(content: str, task: Mapping[str, Any], link: Link, library: str) -> s
     Args:
         content: The template.
         task: What the template sees beside `task.input`; maps and lists print as JSON.
-        link: Makes a readable address of an S3 URI; any other text is left as it is.
+        link: Makes a readable address of an S3 URI (NoObject: the text is none).
         library: The markup that loads our elements, put in the place of AWS's script.
 
     Raises:
-        TemplateError: the template is no Liquid, or goes beyond a limit.
+        TemplateError: the template is no Liquid, goes beyond a limit, or grants access to what is
+            no object.
     """
     try:
         template = _compiled(content, link)
         page: str = template.render(task=_printable(task))
+    except _NoAccess as error:
+        raise TemplateError(f"{error.message}{_place(error)}") from None
     except LiquidError as error:
         raise TemplateError(str(error)) from None
     except RecursionError:
@@ -159,6 +177,15 @@ def render(content: str, task: Mapping[str, Any], link: Link, library: str) -> s
     if not count and CROWD.search(page):
         page = library + page
     return page
+
+
+def _place(error: LiquidError) -> str:
+    """The line of a template that an error is about."""
+    found = error.context()
+    if found is None:
+        return ""
+    number, _, _, line, _ = found
+    return f" Line {number} of the template: {line.strip()[:LINE_MAX]}"
 
 
 def check(content: str) -> list[dict[str, str]]:

@@ -193,9 +193,7 @@ def _workteam_operations(people: People) -> dict[str, Operation]:
         return _list(context, "ListWorkteams", "Workteam", params, people, shown_workteam)
 
     def delete(context: Context, params: Params) -> Params:
-        record = context.store.get(context.region, "Workteam", params["WorkteamName"])
-        if record is None:
-            return {"Success": False}
+        record = find(context, WORKTEAM_KIND, params["WorkteamName"])
         if count := people.open_tasks(record.arn):
             raise validation(
                 f"Workteam {record.name} has {count} open tasks, which nobody else could answer; "
@@ -240,7 +238,7 @@ def _check_members(
     """The workforce that the members are of; made when there is none, as the service does."""
     forces = {force.name: force for force in _all(context, "Workforce")}
     if wanted and wanted not in forces:
-        raise validation(f"There is no workforce {wanted!r} in this region.")
+        raise validation(f"No workforce {wanted!r} was found in this region.")
     members = params["MemberDefinitions"]
     cognito = [
         item["CognitoMemberDefinition"] for item in members if "CognitoMemberDefinition" in item

@@ -306,12 +306,13 @@ class TaskPool:
     def functions(self) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
         """The calls of the task planner; each can be repeated."""
         return {
-            "people.offer": self._offer,
+            "people.offer": self.offer,
             "people.close": self._close,
             "people.forget": self._forget,
         }
 
-    def _offer(self, arguments: Mapping[str, Any]) -> None:
+    def offer(self, arguments: Mapping[str, Any]) -> None:
+        """Put a task where its team sees it; again changes nothing."""
         uid, team = arguments["uid"], arguments["team"]
 
         def work(connection: sa.Connection) -> bool:

@@ -3,13 +3,35 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from loopwright.contract.defaults import RUNTIME_S
 from loopwright.contract.images import CONTAINER
 from loopwright.contract.instances import check_count
 from loopwright.contract.programs import check_image, check_uri, refuse
+from loopwright.kernel.defaults import Each, Given
 from loopwright.kernel.kinds import Lookup
 from loopwright.wire.errors import validation
 
 ROOT: Final = "/opt/ml/processing/"
+DEFAULTS: Final = {
+    "ProcessingInputs": Each(
+        {
+            "AppManaged": False,
+            "S3Input": Given(
+                {
+                    "S3InputMode": "File",
+                    "S3DataDistributionType": "FullyReplicated",
+                    "S3CompressionType": "None",
+                }
+            ),
+        }
+    ),
+    "ProcessingOutputConfig": Given({"Outputs": Each({"AppManaged": False})}),
+    "NetworkConfig": Given(
+        {"EnableInterContainerTrafficEncryption": False, "EnableNetworkIsolation": False}
+    ),
+    "StoppingCondition": {"MaxRuntimeInSeconds": RUNTIME_S},
+}
+"""What the service fills in."""
 
 
 def check_processing(spec: Mapping[str, Any], lookup: Lookup) -> None:
@@ -54,7 +76,7 @@ def _check_input(item: Mapping[str, Any], lookup: Lookup) -> None:
     source = item.get("S3Input")
     if source is None:
         raise validation(f"{where} needs S3Input.")
-    if source.get("S3InputMode", "File") == "Pipe":
+    if source["S3InputMode"] == "Pipe":
         raise refuse(f"{where}.S3InputMode", "Pipe", "use File.")
     check_uri(source["S3Uri"], f"{where}.S3Input.S3Uri")
     _check_path(source.get("LocalPath"), f"{where}.S3Input.LocalPath")

@@ -19,11 +19,10 @@ from loopwright.kernel.actions import Action, Call, SetStatus, Wake
 from loopwright.kernel.engine import Planner, View
 from loopwright.kernel.kinds import STOPPING, Kind
 from loopwright.kernel.records import Record
-from loopwright.processing.check import check_processing
+from loopwright.processing.check import DEFAULTS, check_processing
 
 FINISHED: Final = frozenset({"Completed", "Failed", "Stopped"})
 STOP_GRACE_S: Final = 120.0
-RUNTIME_DEFAULT_S: Final = 86_400
 TIMED_OUT: Final = "TimedOut"
 LOG_GROUP: Final = "/aws/sagemaker/ProcessingJobs"
 
@@ -39,7 +38,7 @@ def processing_kinds(machine: Machine) -> list[Kind]:
             initial_status=lambda spec, now: {"ProcessingJobStatus": "InProgress"},
             planner=processing_planner(machine),
             check=check_processing,
-            missing=("ResourceNotFound", "Could not find requested job with name: {name}"),
+            missing=("ValidationException", "Could not find requested job with name: {name}"),
             taken=(
                 "ResourceInUse",
                 "Job name must be unique within an AWS account and region, and a job with this "
@@ -47,7 +46,7 @@ def processing_kinds(machine: Machine) -> list[Kind]:
             ),
             stop_when=frozenset({"InProgress"}),
             delete_when=FINISHED,
-            spec_defaults={"StoppingCondition": {"MaxRuntimeInSeconds": RUNTIME_DEFAULT_S}},
+            spec_defaults=DEFAULTS,
         )
     ]
 
@@ -160,6 +159,7 @@ def _program(record: Record, machine: Machine, hosts: list[Host], rank: int) -> 
         record.region,
         size.cpus,
         {"PROCESSING_JOB_NAME": record.name, **spec.get("Environment", {})},
+        application["ImageUri"],
     )
     described = {
         **{k: v for k, v in spec.items() if k != "Environment"},

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from loopwright.contract.programs import check_uri
+from loopwright.kernel.defaults import Given
 from loopwright.kernel.kinds import Kind, Lookup
 from loopwright.review.conditions import SOURCES, check_conditions
-from loopwright.review.plan import LOOP_FINISHED, plan_loop, plan_rule
+from loopwright.review.plan import LIFE_S, LIMIT_S, LOOP_FINISHED, plan_loop, plan_rule
 from loopwright.wire.errors import validation
 
-LIFE_S_MAX: Final = 30 * 86_400
+LIFE_S_MAX: Final = LIFE_S
 LIMIT_S_MAX: Final = 8 * 3600
 PRIVATE: Final = ":workteam/private-crowd/"
 
@@ -25,8 +26,8 @@ def check_flow(spec: Mapping[str, Any], lookup: Lookup) -> None:
         raise validation("HumanLoopConfig is missing: who reviews, and what they are shown.")
     _check_people(config, lookup)
     check_uri(spec["OutputConfig"]["S3OutputPath"], "OutputConfig.S3OutputPath")
-    life_s = config.get("TaskAvailabilityLifetimeInSeconds", 1)
-    limit_s = config.get("TaskTimeLimitInSeconds", 30)
+    life_s = config["TaskAvailabilityLifetimeInSeconds"]
+    limit_s = config["TaskTimeLimitInSeconds"]
     if life_s > LIFE_S_MAX:
         raise validation(
             f"TaskAvailabilityLifetimeInSeconds is {life_s}; at most {LIFE_S_MAX}: 30 days."
@@ -70,6 +71,14 @@ FLOW_KIND: Final = Kind(
     state="FlowDefinitionStatus",
     initial_status=lambda spec, now: {"FlowDefinitionStatus": "Active"},
     check=check_flow,
+    spec_defaults={
+        "HumanLoopConfig": Given(
+            {
+                "TaskTimeLimitInSeconds": LIMIT_S,
+                "TaskAvailabilityLifetimeInSeconds": LIFE_S,
+            }
+        )
+    },
     missing=("ResourceNotFound", "There is no flow definition {name!r} in this region."),
 )
 

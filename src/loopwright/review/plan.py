@@ -23,7 +23,8 @@ from loopwright.kernel.kinds import STOPPING
 from loopwright.kernel.records import Record
 
 LOOP_FINISHED: Final = frozenset({"Completed", "Failed", "Stopped"})
-TASK_OVER: Final = frozenset({"Answered", "Expired", "Stopped"})
+TASK_OVER: Final = frozenset({"Answered", "Expired", "Stopped", "Failed"})
+REASON_MAX: Final = 1024
 RETRY_S: Final = 30.0
 RETRIED_S: Final = 86_400.0
 """How long a loop whose answers cannot be written waits for its bucket."""
@@ -104,6 +105,9 @@ def _conclude(record: Record, view: View, task: Record, now: float) -> list[Acti
         return _end(record, "Completed", now, uri)
     if over == "Stopped":
         return _end(record, "Stopped", now, uri)
+    if over == "Failed":
+        reason = f"The task cannot be shown to workers: {task.status['FailureReason']}"
+        return _end(record, "Failed", now, uri, ("ValidationError", reason[:REASON_MAX]))
     wanted = record.spec["Flow"]["HumanLoopConfig"]["TaskCount"]
     reason = f"The task expired with {count} of {wanted} answers."
     return _end(record, "Failed", now, uri, ("Expired", reason))

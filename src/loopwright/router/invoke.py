@@ -24,6 +24,7 @@ from loopwright.router.heads import Body, Head
 from loopwright.router.routes import Instance, Route, Routes, Variant, position
 from loopwright.router.tries import NoInstance, Tries
 from loopwright.router.upstream import NEVER, Broken, Connection, Late, NeverAccepted, Pool
+from loopwright.router.waiting import why_not_found
 from loopwright.router.watch import Watch
 from loopwright.wire.errors import ApiError
 from loopwright.wire.sigv4 import SignatureError, verify
@@ -370,9 +371,9 @@ class Invoker:
             self.routes.refresh()
             route = self.routes.get(region, name)
         if route is None:
-            raise ApiError(
-                "ValidationError", f"Endpoint {name} of account {self.account} not found.", 400
-            )
+            more = why_not_found(self.routes.folder.parent, region, name)
+            text = f"Endpoint {name} of account {self.account} not found.{more}"
+            raise ApiError("ValidationError", text, 400)
         return route
 
     async def _patiently(

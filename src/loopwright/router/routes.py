@@ -19,6 +19,7 @@ import orjson
 
 from loopwright.router.tallies import Key, Tallies, Tally
 from loopwright.wire.errors import ApiError
+from loopwright.wire.near import did_you_mean
 
 SETTLED_NS: Final = 100_000_000
 
@@ -148,10 +149,11 @@ class Route:
     def _named(self, target: str, at: float | None) -> Variant:
         found = [variant for variant in self.variants if variant.name == target]
         if not found:
-            names = ", ".join(dict.fromkeys(variant.name for variant in self.variants))
+            names = list(dict.fromkeys(variant.name for variant in self.variants))
             raise ApiError(
                 "ValidationError",
-                f"Variant {target} not found for endpoint {self.endpoint}; it has {names}.",
+                f"Variant {target} not found for endpoint {self.endpoint}; it has "
+                f"{', '.join(names)}.{did_you_mean(target, names)}",
             )
         if len(found) == 1:
             return found[0]

@@ -12,7 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from loopwright.runtime import failure, packages, paths
+from loopwright.runtime import failure, packages, paths, versions
 
 # verb -> module and function; imported only when asked for, so that each verb starts quickly.
 VERBS = {
@@ -38,6 +38,7 @@ def main(argv: list[str]) -> int:
         given = repr(argv[0]) if argv else "nothing"
         sys.stderr.write(f"The verb is {given}; it must be one of {', '.join(VERBS)}.\n")
         return 2
+    versions.say()
     module, name = VERBS[argv[0]]
     verb: Callable[[list[str]], int] = getattr(importlib.import_module(module), name)
     try:

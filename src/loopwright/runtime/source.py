@@ -20,6 +20,7 @@ _REQUIREMENTS_FAILURE = "InstallRequirementsError"
 _MODULE_FAILURE = "InstallModuleError"
 _INSTALLERS = re.compile(rb"\b(?:pip3?|uv|ensurepip|easy_install)\b")
 _READ_BYTES_MAX = 4 * 1024 * 1024
+_ENTRIES_MAX = 5000
 # Of what is imported before a process is forked for a unit: what scripts are likely to upgrade.
 _WARM = frozenset({"numpy", "scipy", "pandas", "sklearn", "xgboost", "torch"})
 
@@ -99,12 +100,19 @@ def may_install(folder: Path) -> bool:
     """
     if os.environ.get(_PACKAGES_READY) or not _WARM & sys.modules.keys():
         return False
-    left = _READ_BYTES_MAX
-    for path in sorted(folder.rglob("*.py")):
-        with suppress(OSError):
-            left -= path.stat().st_size
-            if left < 0 or _INSTALLERS.search(path.read_bytes()):
-                return True
+    bytes_left, entries_left = _READ_BYTES_MAX, _ENTRIES_MAX
+    for root, folders, files in os.walk(folder):
+        entries_left -= len(folders) + len(files)
+        if entries_left < 0:
+            return True
+        for name in files:
+            if not name.endswith(".py"):
+                continue
+            path = Path(root, name)
+            with suppress(OSError):
+                bytes_left -= path.stat().st_size
+                if bytes_left < 0 or _INSTALLERS.search(path.read_bytes()):
+                    return True
     return False
 
 

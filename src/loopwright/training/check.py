@@ -192,7 +192,7 @@ def _check_channel(channel: Mapping[str, Any], spec: Mapping[str, Any], lookup: 
                 f"{where}: InstanceGroupNames has {name!r}, but ResourceConfig.InstanceGroups has "
                 f"{', '.join(known) or 'none'}."
             )
-    if channel.get("RecordWrapperType", "None") != "None" and mode != "Pipe":
+    if channel["RecordWrapperType"] != "None" and mode != "Pipe":
         raise refuse(
             f"{where}.RecordWrapperType",
             channel["RecordWrapperType"],

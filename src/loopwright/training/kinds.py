@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from loopwright.contract.defaults import TRAINING, algorithm_shown
 from loopwright.contract.instances import Machine
 from loopwright.kernel.kinds import Kind, Lookup
 from loopwright.kernel.records import Record
@@ -27,7 +28,7 @@ def training_kinds(machine: Machine, schedule: Schedule | None = None) -> list[K
             planner=training_planner(machine, schedule),
             check=check_training,
             present=_present,
-            missing=("ResourceNotFound", "Requested resource not found: {name}."),
+            missing=("ValidationException", "Requested resource not found."),
             taken=(
                 "ResourceInUse",
                 "Job name must be unique within an AWS account and region, and a job with this "
@@ -35,18 +36,18 @@ def training_kinds(machine: Machine, schedule: Schedule | None = None) -> list[K
             ),
             stop_when=frozenset({"InProgress"}),
             delete_when=FINISHED,
-            spec_defaults={"StoppingCondition": {"MaxRuntimeInSeconds": 86_400}},
+            spec_defaults=TRAINING,
         )
     ]
 
 
 def _present(record: Record, _lookup: Lookup) -> Mapping[str, Any]:
-    """Members that clients read without looking whether they are there."""
-    found: dict[str, Any] = {}
+    """Members that clients read without looking whether they are there, and built-in metrics."""
+    found: dict[str, Any] = {
+        "AlgorithmSpecification": algorithm_shown(
+            record.spec["AlgorithmSpecification"], record.spec.get("HyperParameters", {})
+        )
+    }
     if "ModelArtifacts" not in record.status:
         found["ModelArtifacts"] = {"S3ModelArtifacts": ""}
-    output = dict(record.spec["OutputDataConfig"])
-    output.setdefault("KmsKeyId", "")
-    output.setdefault("CompressionType", "GZIP")
-    found["OutputDataConfig"] = output
     return found

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from loopwright.contract.defaults import RUNTIME_S
 from loopwright.contract.gang import Gang, gang_of
 from loopwright.contract.instances import Machine
 from loopwright.contract.programs import failed_reason
@@ -31,7 +32,6 @@ FAILED_GRACE_S: Final = 5.0
 """For the hosts of a job of which one has failed: what they do comes to nothing."""
 ATTEMPT: Final = "Attempt"
 TIMED_OUT: Final = "TimedOut"
-RUNTIME_DEFAULT_S: Final = 86_400
 MESSAGES: Final = {
     "Starting": "Starting the training job",
     "Downloading": "Downloading input data",
@@ -171,7 +171,7 @@ def _attend(record: Record, gang: Gang, now: float, schedule: Schedule | None) -
     if gang.stage == "preparing":
         return [_move(record, now, "Downloading"), *waits]
     started = gang.started if gang.started is not None else now
-    limit_s = record.spec.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", RUNTIME_DEFAULT_S)
+    limit_s = record.spec.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", RUNTIME_S)
     end = started + limit_s - status.get(PRIOR_S, 0)
     if now >= end:
         return [

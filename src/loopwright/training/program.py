@@ -15,6 +15,7 @@ from loopwright.contract.cluster import (
 )
 from loopwright.contract.images import CONTAINER, Runtime, runtime_of
 from loopwright.contract.instances import Machine
+from loopwright.contract.metrics import built_in
 from loopwright.contract.programs import (
     INTERFACE,
     SOURCE_PATH,
@@ -27,7 +28,6 @@ from loopwright.contract.trials import OBJECTIVE, TRIAL
 from loopwright.kernel.records import Record
 from loopwright.runtime.mpi import KEY
 from loopwright.runtime.pipes import FOLDER as PIPES
-from loopwright.training.metrics import built_in
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 FOLDERS = ("model", "output/data", "input/data", "input/config", "checkpoints")
@@ -63,6 +63,7 @@ def _program(record: Record, machine: Machine, hosts: list[Host], rank: int) -> 
             ),
             **spec.get("Environment", {}),
         },
+        algorithm["TrainingImage"],
     )
     channels = [
         channel for channel in spec.get("InputDataConfig", ()) if host in _readers(channel, hosts)

@@ -8,6 +8,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from loopwright.contract.defaults import RUNTIME_S, TRAINING
+from loopwright.kernel.defaults import filled
 from loopwright.runtime.search import Categorical, Continuous, Integer, Parameter
 from loopwright.tuning.definitions import (
     Definition,
@@ -137,9 +139,11 @@ def _of_strategy(
             f"have ended, and {parallel / limit:.0%} of them start blindly. Use at most "
             f"{max(1, int(limit * PARALLEL_SHARE))} in parallel, or strategy Random or Hyperband."
         )
-    early = config.get("TrainingJobEarlyStoppingType", "Off") == "Auto" or autotuned(spec)
-    longest_s = max(d.request["StoppingCondition"].get("MaxRuntimeInSeconds", 86_400) for d in made)
-    bounded = any("MaxRuntimeInSeconds" in d.request["StoppingCondition"] for d in made)
+    early = config.get("TrainingJobEarlyStoppingType") == "Auto" or autotuned(spec)
+    limits = [filled(d.request, TRAINING)["StoppingCondition"] for d in made]
+    longest_s = max(limit["MaxRuntimeInSeconds"] for limit in limits)
+    # The default stands there when nobody thought of a limit.
+    bounded = any(limit["MaxRuntimeInSeconds"] != RUNTIME_S for limit in limits)
     if strategy in ("Bayesian", "Random") and not early and bounded and longest_s > LONG_TRIAL_S:
         yield (
             f"A trial may take {longest_s} s and none is stopped early; set "

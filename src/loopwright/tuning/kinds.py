@@ -1,14 +1,29 @@
 """What the API offers of tuning jobs."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
+from loopwright.contract.defaults import TRAINING, algorithm_shown
 from loopwright.contract.trials import OBJECTIVE
+from loopwright.kernel.defaults import Each, Given, filled
 from loopwright.kernel.kinds import Kind, Lookup
 from loopwright.kernel.records import Record
 from loopwright.tuning.check import check_tuning
 from loopwright.tuning.definitions import definitions, resources_of
 from loopwright.tuning.plan import FINISHED, initial_status, plan_tuning
+
+RANGES: Final = {
+    "IntegerParameterRanges": Each({"ScalingType": "Auto"}),
+    "ContinuousParameterRanges": Each({"ScalingType": "Auto"}),
+}
+DEFINITION: Final = {**TRAINING, "HyperParameterRanges": Given(RANGES)}
+DEFAULTS: Final = {
+    "HyperParameterTuningJobConfig": Given(
+        {"TrainingJobEarlyStoppingType": "Off", "ParameterRanges": Given(RANGES)}
+    ),
+    "TrainingJobDefinition": Given(DEFINITION),
+    "TrainingJobDefinitions": Each(DEFINITION),
+}
 
 
 def tuning_kinds() -> list[Kind]:
@@ -23,6 +38,7 @@ def tuning_kinds() -> list[Kind]:
             planner=plan_tuning,
             check=check_tuning,
             present=_present,
+            missing=("ResourceNotFound", "There is no tuning job {name!r} in this region."),
             taken=(
                 "ResourceInUse",
                 "Hyperparameter tuning job names must be unique within an AWS account and region, "
@@ -30,6 +46,7 @@ def tuning_kinds() -> list[Kind]:
             ),
             stop_when=frozenset({"InProgress"}),
             delete_when=FINISHED,
+            spec_defaults=DEFAULTS,
         )
     ]
 
@@ -44,12 +61,12 @@ def _present(record: Record, _lookup: Lookup) -> Mapping[str, Any]:
     found: dict[str, Any] = {}
     shown = [
         {
-            **made.request,
+            **filled(made.request, TRAINING),
             "StaticHyperParameters": {**made.static, OBJECTIVE: made.metric},
             "ResourceConfig": resources_of(made.request),
             "AlgorithmSpecification": {
                 "MetricDefinitions": [],
-                **made.request["AlgorithmSpecification"],
+                **algorithm_shown(made.request["AlgorithmSpecification"], made.static),
             },
         }
         for made in definitions(spec)

@@ -13,6 +13,7 @@ from botocore.model import OperationModel, OperationNotFoundError
 
 from loopwright.wire.errors import ApiError
 from loopwright.wire.http import Request
+from loopwright.wire.near import did_you_mean
 from loopwright.wire.protocols import matches
 from loopwright.wire.services import service
 
@@ -101,7 +102,9 @@ def _operation(service_name: str, name: str, code: str) -> OperationModel:
     try:
         return service(service_name).operation_model(name)
     except OperationNotFoundError:
-        raise ApiError(code, f"The service {service_name} has no operation {name!r}.") from None
+        near = did_you_mean(name, service(service_name).operation_names)
+        text = f"The service {service_name} has no operation {name!r}.{near}"
+        raise ApiError(code, text) from None
 
 
 @cache

@@ -13,6 +13,7 @@ import regex
 from botocore.model import OperationModel, Shape
 
 from loopwright.wire.errors import ApiError
+from loopwright.wire.near import did_you_mean
 
 VIOLATIONS_MAX: Final = 20
 VALUE_LENGTH_MAX: Final = 200
@@ -149,7 +150,9 @@ def _range(shape: Shape, value: float, path: str, found: list[str]) -> None:
 def _text(shape: Shape, value: str, path: str, found: list[str]) -> None:
     allowed = shape.metadata.get("enum")
     if allowed and value not in allowed:
-        _add(found, value, path, f"Member must satisfy enum value set: [{', '.join(allowed)}]")
+        near = did_you_mean(value, allowed)
+        rule = f"Member must satisfy enum value set: [{', '.join(allowed)}]{near and '.' + near}"
+        _add(found, value, path, rule)
     pattern = shape.metadata.get("pattern")
     if "\0" in value:
         # PostgreSQL keeps no such text, and no service has a name with it.

@@ -304,6 +304,8 @@ def _destination_operations(bus: Bus) -> dict[str, Operation]:
 
 def _put_events(bus: Bus) -> Operation:
     def put(context: Context, params: Params) -> Params:
+        if params.get("EndpointId"):
+            raise validation("EndpointId is given; there are no global endpoints: leave it out.")
         entries: list[dict[str, Any]] = []
         for item in params["Entries"]:
             try:

@@ -146,6 +146,7 @@ INVOCATION_KIND: Final = Kind(
     finished=frozenset({DONE}),
     initial_status=lambda spec, now: {"State": "Running"},
     planner=_plan,
+    missing=("ResourceNotFoundException", "There is no invocation {name!r}."),
 )
 
 

@@ -34,13 +34,21 @@ LOOK_S: Final = 0.02
 TAIL_BYTES: Final = 4096
 REFUSED: Final = frozenset(
     "Layers ImageConfig FileSystemConfigs DeadLetterConfig SnapStart DurableConfig "
-    "CapacityProviderConfig TenancyConfig CodeSigningConfigArn Publish".split()
+    "CapacityProviderConfig TenancyConfig CodeSigningConfigArn Publish PublishTo RuntimeConfig "
+    "AcceleratorConfig".split()
 )
 SETTINGS: Final = frozenset(
     "Handler Runtime Timeout MemorySize Environment Description Role VpcConfig KMSKeyArn "
     "TracingConfig LoggingConfig EphemeralStorage Architectures".split()
 )
 """What is kept of a request as it is; Lambda's docs say what the last seven would do on AWS."""
+UNMET: Final = (
+    "FunctionUrlAuthType",
+    "InvokedViaFunctionUrl",
+    "EventSourceToken",
+    "PrincipalOrgID",
+)
+"""Conditions of AddPermission about callers that there are none of."""
 UNPACKED_BYTES_MAX: Final = 262_144_000
 RESERVED: Final = frozenset(
     "_HANDLER _X_AMZN_TRACE_ID AWS_DEFAULT_REGION AWS_REGION AWS_EXECUTION_ENV "
@@ -136,7 +144,7 @@ class Functions:
     def update_code(self, context: Context, params: Params) -> Params:
         record = _find(context, params)
         _check_revision(record, params)
-        if params.get("Publish"):
+        if params.get("Publish") or params.get("PublishTo"):
             raise _wrong("Publish", "given", "functions have no versions here; leave it out")
         changes = self._keep_code(context, record.name, params)
         if params.get("DryRun"):
@@ -178,8 +186,16 @@ class Functions:
             "Action": params["Action"],
             "Resource": record.arn,
         }
+        for member in UNMET:
+            if params.get(member):
+                raise _wrong(member, params[member], "nobody asks for it here; leave it out")
+        condition: dict[str, Any] = {}
         if params.get("SourceArn"):
-            statement["Condition"] = {"ArnLike": {"AWS:SourceArn": params["SourceArn"]}}
+            condition["ArnLike"] = {"AWS:SourceArn": params["SourceArn"]}
+        if params.get("SourceAccount"):
+            condition["StringEquals"] = {"AWS:SourceAccount": params["SourceAccount"]}
+        if condition:
+            statement["Condition"] = condition
         kept = record.spec.get("Statements", [])
         if any(item["Sid"] == statement["Sid"] for item in kept):
             raise ApiError(
@@ -217,6 +233,9 @@ class Functions:
 
     def invoke(self, context: Context, params: Params) -> Params:
         record = _find(context, params)
+        for member in ("TenantId", "DurableExecutionName"):
+            if params.get(member):
+                raise _wrong(member, params[member], "it is not offered; leave it out")
         kind = params.get("InvocationType", "RequestResponse")
         if kind == "DryRun":
             return {"StatusCode": 204}

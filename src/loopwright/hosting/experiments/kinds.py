@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from loopwright.kernel.kinds import Kind, Lookup
 from loopwright.wire.errors import validation
+from loopwright.wire.near import did_you_mean
 
 ALPHA_LEAST: Final = 1e-12
 MISSING: Final = ("ResourceNotFound", "There is no {kind} {name!r}.")
@@ -31,7 +32,7 @@ def check_variants(spec: Mapping[str, Any], names: list[str], lookup: Lookup) ->
         if name not in there:
             raise validation(
                 f"Endpoint {spec['EndpointName']} has no variant {name!r}; it has "
-                f"{', '.join(there)}."
+                f"{', '.join(there)}.{did_you_mean(name, there)}"
             )
     if len(set(names)) != len(names) or len(names) < 2:
         raise validation(f"Give at least two different variants, not {', '.join(names)}.")

@@ -28,12 +28,14 @@ from loopwright.kernel.records import Record
 from loopwright.kernel.store import Outdated, Taken, new_uid
 from loopwright.kernel.verbs import Context, Operation
 from loopwright.wire.errors import ApiError
+from loopwright.wire.near import did_you_mean
 
 TAGS_MAX: Final = 50
 TARGET_KIND: Final = Kind(
     "ScalableTarget",
     arn="scalable-target",
     planner=plan_target,
+    missing=("ObjectNotFoundException", "There is no scalable target {name}."),
     service="application-autoscaling",
 )
 
@@ -68,7 +70,8 @@ def _register(context: Context, params: dict[str, Any]) -> dict[str, Any]:
     fleet = (serving.status.get("Fleet") if serving else None) or {"variants": ()}
     leaving = serving is not None and serving.status.get(DELETING)
     if leaving or not any(item["name"] == variant for item in fleet["variants"]):
-        raise bad(f"There is no variant {variant!r} of an endpoint {endpoint!r} in service.")
+        near = did_you_mean(variant, [item["name"] for item in fleet["variants"]])
+        raise bad(f"There is no variant {variant!r} of an endpoint {endpoint!r} in service.{near}")
     tags = _merged_tags({}, params.get("Tags", {}))
     now = context.clock.now()
     while True:

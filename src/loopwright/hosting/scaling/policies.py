@@ -35,6 +35,8 @@ def put_policy(check: CheckAlarm, context: Context, params: dict[str, Any]) -> d
     """PutScalingPolicy: its alarms follow in the target's next pass."""
     name = params["PolicyName"]
     kind = params.get("PolicyType") or "StepScaling"
+    if params.get("PredictiveScalingPolicyConfiguration"):
+        raise bad("PredictiveScalingPolicyConfiguration is given; SageMaker's variants take none.")
     now = context.clock.now()
 
     def change(record: Record) -> dict[str, Any]:

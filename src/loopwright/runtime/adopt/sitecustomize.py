@@ -4,6 +4,8 @@ Python imports this by itself, from PYTHONPATH (`site` of its library). Console 
 runtime (torchrun …) name the runtime's interpreter; what the unit installed is theirs as well.
 """
 
+import importlib.machinery
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -14,3 +16,10 @@ if sys.prefix == os.environ.get("LOOPWRIGHT_RUNTIME_PREFIX") and os.environ.get(
     from loopwright.runtime import packages
 
     packages.adopt(Path(os.environ["LOOPWRIGHT_ENVIRONMENT"]))
+
+# The interpreter looks for one sitecustomize only: run the one that this file stands before.
+_here = os.path.dirname(os.path.abspath(__file__))
+_after = [entry for entry in sys.path if os.path.abspath(entry or ".") != _here]
+_next = importlib.machinery.PathFinder.find_spec("sitecustomize", _after)
+if _next is not None and _next.loader is not None:
+    _next.loader.exec_module(importlib.util.module_from_spec(_next))
