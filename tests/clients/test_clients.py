@@ -76,6 +76,18 @@ def emulator(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[s
 OURS = ("SAGEMAKER", "SAGEMAKER_RUNTIME", "CLOUDWATCH_LOGS", "CLOUDWATCH")
 
 
+def test_env_clears_the_address_of_another_home_s_objects(clients_server: Server) -> None:
+    lines = clients_server.cli("env").stdout
+    shell = subprocess.run(
+        ["/bin/sh", "-c", f'{lines}\nprintf %s "$AWS_ENDPOINT_URL_S3"'],
+        env={"PATH": os.environ["PATH"], "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert shell.stdout == ""
+    told = json.loads(clients_server.cli("env", "--json").stdout)
+    assert "AWS_ENDPOINT_URL_S3" not in told and told["AWS_ENDPOINT_URL"] == clients_server.url
+
+
 def test_beside_another_emulator(
     emulator: tuple[str, str], results: list[Run], tmp_path: Path
 ) -> None:
@@ -85,6 +97,7 @@ def test_beside_another_emulator(
     server.start()
     try:
         variables = server.variables()
+        assert variables["AWS_ENDPOINT_URL_S3"] == url
         own = {f"AWS_ENDPOINT_URL_{service}": server.url for service in OURS}
         run = run_script(
             require("emulators"), "beside", name, folder=tmp_path / "client",

@@ -40,6 +40,18 @@ with told.check("its log in Loopwright's CloudWatch Logs"):
     )
     assert "read 3 rows, mean 3.0" in [event["message"] for event in found["events"]]
 
+with told.check(
+    "code in a job that uses boto3: its S3 is the other's, as with `loopwright env` alone"
+):
+    script = f"import botocore.session as b; s3 = b.get_session().create_client('s3'); " \
+             f"s3.put_object(Bucket='{BUCKET}', Key='by-code', Body=b'hello')"  # fmt: skip
+    request = told.processing("beside-code", BUCKET, f'python3 -c "{script}"')
+    sagemaker.create_processing_job(**request)
+    sagemaker.get_waiter("processing_job_completed_or_stopped").wait(
+        ProcessingJobName="beside-code", WaiterConfig={"Delay": 1, "MaxAttempts": 90}
+    )
+    assert s3.get_object(Bucket=BUCKET, Key="by-code")["Body"].read() == b"hello"
+
 with told.check("a processing job that reads and writes there"):
     script = "wc -l < /opt/ml/processing/in/rows.csv > /opt/ml/processing/out/count"
     sagemaker.create_processing_job(**told.processing("beside", BUCKET, script))
