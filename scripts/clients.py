@@ -109,6 +109,7 @@ def _fill(name: str, making: Path) -> None:
     done = subprocess.run(
         # Without bytecode: few of the modules are ever imported, and those are compiled then.
         [making / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-compile",
+         "--timeout", "30", "--retries", "2",
          "--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:",
          "-r", ROOT / "requirements" / f"clients-{name}.lock"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import pathlib
+import re
 import runpy
 import sys
 import time
@@ -66,7 +67,10 @@ with told.check("examples/quickstart/v3.py"):
     sys.path.insert(0, str(example.parent))
     with told.printed() as lines:
         runpy.run_path(str(example), run_name="__main__")
-    assert ": Completed" in lines[0] and "The endpoint says" in lines[0], lines
+    assert ": Completed" in lines[0] and "validation r2: 0.9" in lines[0], lines
+    found = re.search(r"costs (\d+)\s+The endpoint says (\d+)", lines[0])
+    assert found and abs(int(found[1]) - int(found[2])) < 40, lines
+    assert not [found for found in Endpoint.get_all() if "quickstart" in found.endpoint_name]
 
 DATA = [InputData(channel_name="train", data_source=ROWS)]
 with told.check("ModelTrainer: train with logs"):
