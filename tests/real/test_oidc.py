@@ -2,43 +2,40 @@
 
 import base64
 import hashlib
+import hmac
 import json
 import ssl
 import threading
 import time
+import warnings
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
-import jwt
 import pytest
 from botocore.exceptions import ClientError
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import NameOID
+from joserfc import jws
+from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
+from tests.real.certificates import certified
 from tests.real.people import flow
 from tests.real.test_portal_security import Visitor
 from tests.server import BUCKET, Server
 
 pytestmark = pytest.mark.real
-CLIENT, SECRET = "loopwright", "s3cret"
+CLIENT, SECRET = "loopwright", "s3 cr+t/&=%7E"
 
 
 class Provider:
     """An OpenID Connect provider whose next token a test can spoil."""
 
     def __init__(self, folder: Path) -> None:
-        self.key = rsa.generate_private_key(65537, 2048)
-        self.stranger = rsa.generate_private_key(65537, 2048)
-        self.claims: dict[str, Any] = {}
-        self.info: dict[str, Any] = {}
-        self.signed_by: Any = self.key
+        self.key = RSAKey.generate_key(2048, {"kid": "one"})
+        self.stranger = RSAKey.generate_key(2048, {"kid": "one"})
+        self.path = folder
+        self.reset()
         self.codes: dict[str, dict[str, str]] = {}
         provider = self
 
@@ -49,7 +46,7 @@ class Provider:
 
             def do_GET(self) -> None:
                 if self.path == "/keys":
-                    self._send(200, provider.keys())
+                    self._send(200, {"keys": provider.published})
                 else:
                     right = self.headers.get("Authorization") == "Bearer access"
                     self._send(200 if right else 401, provider.info)
@@ -64,43 +61,23 @@ class Provider:
             def log_message(self, *_: Any) -> None:
                 return
 
-        self.certificate = folder / "provider.pem"
-        self._certify(folder)
+        made = certified(folder)
+        self.certificate = made.certificate
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.certificate, folder / "provider.key")
+        context.load_cert_chain(made.certificate, made.key_file)
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.url = f"https://127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def _certify(self, folder: Path) -> None:
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-        now = datetime.now(UTC)
-        address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-        found = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(self.key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
-            .add_extension(address, critical=False)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(self.key, hashes.SHA256())
-        )
-        self.certificate.write_bytes(found.public_bytes(serialization.Encoding.PEM))
-        (folder / "provider.key").write_bytes(
-            self.key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-
-    def keys(self) -> dict[str, Any]:
-        document = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key()))
-        return {"keys": [{**document, "kid": "one", "use": "sig", "alg": "RS256"}]}
+    def reset(self) -> None:
+        """Right answers again."""
+        self.claims: dict[str, Any] = {"sagemaker:groups": ["labelers"]}
+        self.info: dict[str, Any] = {}
+        self.signed_by: Any = self.key
+        self.header: dict[str, Any] = {"alg": "RS256", "kid": "one"}
+        self.published: Any = [{**self.key.as_dict(private=False), "use": "sig", "alg": "RS256"}]
+        self.answer: dict[str, Any] = {}
 
     def allow(self, address: str) -> dict[str, str]:
         """Somebody says yes at the provider; what the browser brings back."""
@@ -108,7 +85,7 @@ class Provider:
         assert asked["client_id"] == CLIENT
         assert asked["response_type"] == "code"
         assert asked["code_challenge_method"] == "S256"
-        code = f"code-{len(self.codes)}"
+        code = f"code/+ =&%20{len(self.codes)}"
         self.codes[code] = asked
         return {"code": code, "state": asked["state"]}
 
@@ -131,8 +108,47 @@ class Provider:
             "name": "Ana",
             **self.claims,
         }
-        token = jwt.encode(claims, self.signed_by, "RS256", headers={"kid": "one"})
-        return 200, {"id_token": token, "access_token": "access", "token_type": "Bearer"}
+        for name in [name for name, value in claims.items() if value is ...]:
+            del claims[name]
+        token = self.sign(json.dumps(claims).encode())
+        return 200, {
+            "id_token": token, "access_token": "access", "token_type": "Bearer", **self.answer,
+        }  # fmt: skip
+
+    def sign(self, content: bytes) -> str:
+        if callable(self.signed_by):
+            return str(self.signed_by(self.header, content))
+        registry = jws.JWSRegistry(algorithms=[self.header["alg"]], strict_check_header=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Of EdDSA's old name, which providers go on using.
+            found = jws.serialize_compact(self.header, content, self.signed_by, registry=registry)
+        return str(found)
+
+
+def _packed(header: dict[str, Any], content: bytes) -> str:
+    parts = (json.dumps(header).encode(), content)
+    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
+
+
+def unsigned(header: dict[str, Any], content: bytes) -> str:
+    return _packed(header, content) + "."
+
+
+def confused(provider: Provider) -> Any:
+    """Signs as with a shared secret, which is the provider's public key."""
+
+    def sign(header: dict[str, Any], content: bytes) -> str:
+        text = _packed(header, content)
+        found = hmac.digest(provider.key.as_pem(private=False), text.encode(), "sha256")
+        return f"{text}.{base64.urlsafe_b64encode(found).rstrip(b'=').decode()}"
+
+    return sign
+
+
+def half(text: str, algorithm: str = "sha256") -> str:
+    """`at_hash` of an access token (OpenID Connect Core 1.0, 3.1.3.6)."""
+    digest = hashlib.new(algorithm, text.encode()).digest()
+    return base64.urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode()
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +212,7 @@ def test_a_person_of_the_right_group_works_and_keeps_who_they_are(
     trusting: tuple[Server, dict[str, Any]], provider: Provider
 ) -> None:
     server, _ = trusting
+    provider.reset()
     shown = server.client("sagemaker").describe_workforce(WorkforceName="force")["Workforce"]
     assert "ClientSecret" not in shown["OidcConfig"]
     provider.claims, provider.info = {"sagemaker:groups": ["labelers"]}, {}
@@ -221,10 +238,25 @@ def test_a_person_of_the_right_group_works_and_keeps_who_they_are(
     ("claims", "match"),
     [
         ({"nonce": "other"}, "another sign-in"),
+        ({"nonce": ...}, "another sign-in"),
         ({"aud": "somebody"}, "not right"),
+        ({"aud": ["somebody", "else"]}, "not right"),
+        ({"aud": [CLIENT, "else"]}, "azp"),
+        ({"azp": "somebody"}, "azp"),
+        ({"aud": ...}, "not right"),
         ({"iss": "https://evil.example"}, "not right"),
+        ({"iss": ...}, "not right"),
         ({"exp": 1}, "not right"),
+        ({"exp": ...}, "not right"),
+        ({"exp": "never"}, "not right"),
+        ({"exp": int(time.time()) - 120}, "not right"),
+        ({"nbf": int(time.time()) + 900}, "not right"),
+        ({"iat": int(time.time()) + 900}, "not right"),
+        ({"iat": ...}, "not right"),
         ({"sub": None}, "not right"),
+        ({"sub": ""}, "not right"),
+        ({"sub": ...}, "not right"),
+        ({"at_hash": half("other")}, "at_hash"),
     ],
 )
 def test_a_token_that_is_not_right_signs_nobody_in(
@@ -233,19 +265,129 @@ def test_a_token_that_is_not_right_signs_nobody_in(
     claims: dict[str, Any],
     match: str,
 ) -> None:
-    provider.claims = {"sagemaker:groups": ["labelers"], **claims}
+    provider.reset()
+    provider.claims |= claims
     status, text, visitor = _come(trusting[0], provider)
-    provider.claims = {}
     assert status == 403
     assert match in text
     assert visitor.ask("GET", "/work")[1]["Location"] == "/work/sign-in"
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"exp": int(time.time()) - 1, "iat": int(time.time()) + 30},
+        {"aud": [CLIENT]},
+        {"aud": [CLIENT, "else"], "azp": CLIENT},
+        {"at_hash": half("access")},
+    ],
+)
+def test_what_a_right_token_may_hold(
+    trusting: tuple[Server, dict[str, Any]], provider: Provider, claims: dict[str, Any]
+) -> None:
+    provider.reset()
+    provider.claims |= claims
+    if "exp" in claims:
+        # Clocks may differ by a minute.
+        provider.claims |= {"exp": int(time.time()) - 20, "iat": int(time.time()) + 20}
+    assert _come(trusting[0], provider)[:2] == (303, "/work")
+
+
+def _keys() -> dict[str, tuple[Any, dict[str, Any]]]:
+    p256 = ECKey.generate_key("P-256", {"kid": "p256"})
+    p384 = ECKey.generate_key("P-384", {"kid": "p384"})
+    edwards = OKPKey.generate_key("Ed25519", {"kid": "ed"})
+    rsa = RSAKey.generate_key(2048, {"kid": "two"})
+    return {
+        "ES256": (p256, {"alg": "ES256", "kid": "p256"}),
+        "ES384": (p384, {"alg": "ES384", "kid": "p384"}),
+        "EdDSA": (edwards, {"alg": "EdDSA", "kid": "ed"}),
+        "PS256": (rsa, {"alg": "PS256", "kid": "two"}),
+        "RS512": (rsa, {"alg": "RS512", "kid": "two"}),
+        "certificates in the header": (
+            rsa, {"alg": "RS256", "kid": "two", "x5c": ["MIIC" + "A" * 2000], "custom": 1},
+        ),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(_keys()))
+def test_a_new_key_counts_from_the_next_sign_in_on(
+    trusting: tuple[Server, dict[str, Any]], provider: Provider, name: str
+) -> None:
+    """Whatever the kinds of keys beside it, also of such as nobody here can read."""
+    provider.reset()
+    key, provider.header = _keys()[name]
+    provider.signed_by = key
+    before = list(provider.published)
+    status, text, _ = _come(trusting[0], provider)
+    assert (status, "does not publish" in text or "bad_signature" in text) == (403, True)
+    strange = [{"kty": "AKP", "kid": "pq", "alg": "ML-DSA-65", "pub": "x"}, {"kty": "EC"}, "text"]
+    provider.published = [*strange, *before, key.as_dict(private=False)]
+    assert _come(trusting[0], provider)[:2] == (303, "/work")
+    provider.published = before
+    assert _come(trusting[0], provider)[0] == 403, "a withdrawn key"
+
+
+def test_a_set_of_one_key_needs_no_name(
+    trusting: tuple[Server, dict[str, Any]], provider: Provider
+) -> None:
+    provider.reset()
+    provider.header = {"alg": "RS256"}
+    provider.signed_by = RSAKey.import_key(provider.key.as_dict(private=True, kid="x"))
+    assert _come(trusting[0], provider)[:2] == (303, "/work")
+    provider.published = [*provider.published, provider.stranger.as_dict(private=False)]
+    status, text, _ = _come(trusting[0], provider)
+    assert (status, "does not publish" in text) == (403, True)
+
+
+def test_only_signatures_of_the_provider_s_own_key_count(
+    trusting: tuple[Server, dict[str, Any]], provider: Provider
+) -> None:
+    shared = OctKey.import_key(SECRET * 4)
+    forgeries: list[tuple[Any, dict[str, Any]]] = [
+        (unsigned, {"alg": "none", "kid": "one"}),
+        (unsigned, {"alg": "RS256", "kid": "one"}),
+        (confused(provider), {"alg": "HS256", "kid": "one"}),
+        (shared, {"alg": "HS256", "kid": "shared"}),
+        (provider.stranger, {"alg": "RS256", "kid": "one"}),
+        (provider.stranger, {"alg": "RS256", "kid": "one", "jwk": provider.stranger.as_dict()}),
+        (lambda *_: "no token at all", {}),
+        (lambda *_: "", {}),
+    ]
+    for signed_by, header in forgeries:
+        provider.reset()
+        provider.published = [*provider.published, {**shared.as_dict(), "kid": "shared"}]
+        provider.signed_by, provider.header = signed_by, header
+        assert _come(trusting[0], provider)[0] == 403, header
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "match"),
+    [
+        ({"published": None}, "no key set"),
+        ({"published": []}, "does not publish"),
+        ({"answer": {"id_token": None}}, "not right"),
+        ({"answer": {"error": "slow_down"}}, "slow_down"),
+    ],
+)
+def test_a_provider_s_odd_answers_are_told(
+    trusting: tuple[Server, dict[str, Any]],
+    provider: Provider,
+    spoiled: dict[str, Any],
+    match: str,
+) -> None:
+    provider.reset()
+    for name, value in spoiled.items():
+        setattr(provider, name, value)
+    status, text, _ = _come(trusting[0], provider)
+    assert (status, match in text) == (403, True), text
 
 
 def test_forged_keys_states_and_codes_sign_nobody_in(
     trusting: tuple[Server, dict[str, Any]], provider: Provider
 ) -> None:
     server, _ = trusting
-    provider.claims, provider.info = {"sagemaker:groups": ["labelers"]}, {}
+    provider.reset()
     provider.signed_by = provider.stranger
     status, text, _ = _come(server, provider)
     provider.signed_by = provider.key

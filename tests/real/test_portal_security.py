@@ -255,6 +255,10 @@ def test_links_to_objects_show_one_object_and_nothing_a_browser_runs(server: Ser
     for look in ("/work/static/../web.py", "/work/static/%2e%2e/web.py", "/work/static//etc/passwd",
                  "/work/static/crowd/../../pages/base.html"):  # fmt: skip
         assert visitor.ask("GET", look)[0] in (404, 405), look
+    for style in ("base.css", "work.css"):
+        status, headers, text = visitor.ask("GET", f"/work/static/{style}")
+        assert (status, headers["Content-Type"]) == (200, "text/css; charset=utf-8")
+        assert "{" in text
     status, headers, body = visitor.ask("GET", path, Range="bytes=1-6")
     assert (status, body, headers["Content-Range"]) == (206, "script", f"bytes 1-6/{len(script)}")
     assert visitor.ask("GET", path, Range="bytes=9999-")[0] == 416

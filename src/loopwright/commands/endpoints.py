@@ -1,9 +1,7 @@
 """endpoint show, experiment show, bandit show: what serves, how it goes, who is better."""
 
-import importlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from html import escape
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
@@ -13,16 +11,12 @@ from rich.text import Text
 
 from loopwright.commands.arguments import Arguments
 from loopwright.commands.names import named
+from loopwright.commands.online import bandit_page, experiment_page
 from loopwright.commands.output import client, look, moment, write_file
 from loopwright.kernel.clock import clock_of
 
 WINDOW_S: Final = 60
 EVENTS_SHOWN: Final = 8
-STYLE: Final = (
-    "body{font:15px system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem}"
-    "table{border-collapse:collapse}td,th{padding:.2rem .8rem;text-align:left;"
-    "border-bottom:1px solid #ddd}"
-)
 
 
 def show_endpoint(arguments: Arguments) -> int:
@@ -35,7 +29,7 @@ def show_experiment(arguments: Arguments) -> int:
     """An online experiment: each variant's figures, effects, guards; live, or as an HTML file."""
     with named(arguments.home, arguments.name, "OnlineExperiment"):
         if arguments.html:
-            return write_file(arguments.html, _experiment_page(_experiment(arguments)))
+            return write_file(arguments.html, experiment_page(_experiment(arguments)))
         return look(arguments, lambda: _experiment(arguments), _experiment_screen)
 
 
@@ -43,7 +37,7 @@ def show_bandit(arguments: Arguments) -> int:
     """A bandit: what it knows, the weights that it gives; live, or as an HTML file."""
     with named(arguments.home, arguments.name, "Endpoint"):
         if arguments.html:
-            return write_file(arguments.html, _bandit_page(_bandit(arguments)))
+            return write_file(arguments.html, bandit_page(_bandit(arguments)))
         return look(arguments, lambda: _bandit(arguments), _bandit_screen)
 
 
@@ -215,29 +209,6 @@ def _experiment_screen(found: Mapping[str, Any]) -> Group:
     return Group(*lines)
 
 
-def _experiment_page(found: Mapping[str, Any]) -> str:
-    graphs = importlib.import_module("plotly.graph_objects")
-    picture = graphs.Figure()
-    for name in found["TreatmentVariantNames"]:
-        points = [item for item in found["Effects"] if item["VariantName"] == name]
-        x = [item["Outcomes"] for item in points]
-        picture.add_scatter(x=x, y=[item["Effect"] for item in points], name=name)
-        for member in ("EffectLow", "EffectHigh"):
-            picture.add_scatter(
-                x=x, y=[item[member] for item in points], name=f"{name}, {member}",
-                mode="lines", line={"dash": "dot"},
-            )  # fmt: skip
-    picture.add_hline(y=0.0)
-    picture.update_layout(xaxis_title="outcomes", yaxis_title="effect", template="plotly_white")
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
-        for row in _experiment_rows(found)
-    )
-    heads = "".join(f"<th>{escape(name)}</th>" for name in COLUMNS)
-    name = f"Experiment {found['OnlineExperimentName']} on {found['EndpointName']}"
-    return _page(name, f"<table><tr>{heads}</tr>{rows}</table>", picture)
-
-
 # Bandits
 
 
@@ -260,30 +231,3 @@ def _bandit_screen(found: Mapping[str, Any]) -> Group:
             "" if share is None else f"{share:.1%}",
         )
     return Group(table)
-
-
-def _bandit_page(found: Mapping[str, Any]) -> str:
-    graphs = importlib.import_module("plotly.graph_objects")
-    picture = graphs.Figure()
-    for name in found["VariantNames"]:
-        picture.add_scatter(
-            x=[item["Time"] for item in found["Allocations"]],
-            y=[item["Shares"].get(name, 0.0) for item in found["Allocations"]],
-            name=name,
-            line={"shape": "hv"},
-            stackgroup="all",
-        )
-    picture.update_layout(
-        xaxis_title="time", yaxis_title="share of the traffic", template="plotly_white"
-    )
-    return _page(f"{found['Policy']} on {found['EndpointName']}", "", picture)
-
-
-def _page(name: str, body: str, picture: Any) -> str:
-    script = importlib.import_module("plotly.offline").get_plotlyjs()
-    drawn = picture.to_html(full_html=False, include_plotlyjs=False)
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(name)}</title>'
-        f"<style>{STYLE}</style><script>{script}</script></head><body><h1>{escape(name)}</h1>"
-        f"{body}{drawn}</body></html>"
-    )

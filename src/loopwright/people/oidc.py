@@ -1,33 +1,46 @@
 """Signing in by a provider of one's own: OpenID Connect's code flow with PKCE.
 
-The ID token is checked by PyJWT against the provider's keys (signature, issuer, audience, times,
-nonce); groups come from the token or from the user-info endpoint, in the claim that SageMaker
-names: `sagemaker:groups` (developer guide, "Create a Private Workforce (OIDC IdP)").
+Authlib makes the requests of the flow and checks the ID token's claims (issuer, audience,
+authorized party, times, nonce, hash of the access token: OpenID Connect Core 1.0, 3.1.3.7);
+joserfc, which it stands on, checks the signature. The provider's keys are asked for at each
+sign-in, so from the next one on a new key counts and a withdrawn one does not. Groups come from the
+token or from the user-info endpoint, in the claim that SageMaker names: `sagemaker:groups`
+(developer guide, "Create a Private Workforce (OIDC IdP)").
 """
 
-import base64
 import hashlib
+import importlib
 import json
 import secrets
-import urllib.error
-import urllib.request
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
-import jwt
-
+from loopwright.outgoing import ask
 from loopwright.people.accounts import CONFIRMED, Accounts, User
 from loopwright.wire.errors import ApiError
 
 # The last one is what many providers have by themselves; it counts when neither token nor user
 # info has one of SageMaker's.
 GROUP_CLAIMS: Final = ("sagemaker:groups", "sagemaker-groups", "groups")
-ALGORITHMS: Final = ("RS256", "RS384", "RS512", "ES256", "ES384", "PS256", "EdDSA")
+KEY_TYPES: Final = {
+    "RS256": "RSA", "RS384": "RSA", "RS512": "RSA", "PS256": "RSA", "ES256": "EC", "ES384": "EC",
+    "EdDSA": "OKP",
+}  # fmt: skip
+"""The signatures that count, by what signs them: of keys that only the provider has."""
+OURS: Final = (
+    "response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge",
+    "code_challenge_method",
+)  # fmt: skip
+"""What no extra parameter of a workforce takes the place of."""
 TIMEOUT_S: Final = 10.0
 ANSWER_BYTES_MAX: Final = 1_048_576
 LEEWAY_S: Final = 60
+HEADER_BYTES_MAX: Final = 16_384
+"""Some providers put their certificates there."""
 
 
 class OidcError(Exception):
@@ -57,21 +70,31 @@ def begin(config: Mapping[str, Any], callback: str) -> Going:
         callback: Our own address that the provider sends it back to.
     """
     state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
-    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest())
-    query = {
-        **config.get("AuthenticationRequestExtraParams", {}),
-        "response_type": "code",
-        "client_id": config["ClientId"],
-        "redirect_uri": callback,
-        "scope": config.get("Scope") or "openid",
-        "state": state,
-        "nonce": nonce,
-        "code_challenge": challenge.rstrip(b"=").decode(),
-        "code_challenge_method": "S256",
-    }
-    mark = "&" if "?" in config["AuthorizationEndpoint"] else "?"
-    address = f"{config['AuthorizationEndpoint']}{mark}{urlencode(query)}"
+    more = config.get("AuthenticationRequestExtraParams", {})
+    address, _ = _client(config, callback).create_authorization_url(
+        _encoded(config["AuthorizationEndpoint"]), state=state, code_verifier=verifier, nonce=nonce,
+        **{name: text for name, text in more.items() if name not in OURS},
+    )  # fmt: skip
     return Going(address, state, nonce, verifier)
+
+
+def _encoded(address: str) -> str:
+    """With a query that holds only what a query may hold."""
+    parts = urlsplit(address)
+    return urlunsplit(parts._replace(query=quote(parts.query, safe="%=&+~!$,;:'()*/?@")))
+
+
+def _lazy(name: str) -> ModuleType:
+    """A declared lazy seam: what only a sign-in needs is not loaded by `serve`."""
+    return importlib.import_module(name)
+
+
+def _client(config: Mapping[str, Any], callback: str) -> Any:
+    return _lazy("authlib.oauth2.client").OAuth2Client(
+        _Session(), config["ClientId"], config["ClientSecret"],
+        token_endpoint_auth_method="client_secret_post", scope=config.get("Scope") or "openid",
+        redirect_uri=callback, code_challenge_method="S256",
+    )  # fmt: skip
 
 
 def finish(
@@ -82,47 +105,85 @@ def finish(
     Raises:
         OidcError: the provider refuses, does not answer, or its token is not right.
     """
-    tokens = _call(
+    tokens = _client(config, callback).fetch_token(
         config["TokenEndpoint"],
-        {
-            "grant_type": "authorization_code",
-            "code": code,
-            "redirect_uri": callback,
-            "client_id": config["ClientId"],
-            "client_secret": config["ClientSecret"],
-            "code_verifier": verifier,
-        },
+        grant_type="authorization_code",
+        code=code,
+        code_verifier=verifier,
     )
-    claims = _checked(config, str(tokens.get("id_token", "")), nonce)
+    claims = _checked(config, tokens, nonce)
     if not _groups(claims, GROUP_CLAIMS[:2]) and tokens.get("access_token"):
-        more = _call(config["UserInfoEndpoint"], None, str(tokens["access_token"]))
+        bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+        more = _asked(config["UserInfoEndpoint"], bearer)
         if more.get("sub") not in (None, claims["sub"]):
             raise OidcError("The provider's user info is about somebody else.")
         claims = {**more, **claims}
     return claims
 
 
-def _checked(config: Mapping[str, Any], token: str, nonce: str) -> dict[str, Any]:
-    keys = _call(config["JwksUri"], None)
+def _checked(config: Mapping[str, Any], tokens: Mapping[str, Any], nonce: str) -> dict[str, Any]:
+    """The claims of the ID token."""
+    keys = _asked(config["JwksUri"], {}).get("keys")
+    if not isinstance(keys, list):
+        raise OidcError(f"{config['JwksUri']} answered no key set.")
+    jose, registry = _lazy("joserfc.errors"), _lazy("joserfc.jws").JWSRegistry
+    # RFC 9864 gives EdDSA a name for each curve; providers go on using the old one.
+    warnings.filterwarnings("ignore", "EdDSA is deprecated", jose.SecurityWarning)
+    lenient = registry(algorithms=list(KEY_TYPES), strict_check_header=False)
+    lenient.max_header_length = HEADER_BYTES_MAX
+    lenient.max_payload_length = ANSWER_BYTES_MAX
+    client = config["ClientId"]
     try:
-        header = jwt.get_unverified_header(token)
-        found = jwt.PyJWKSet.from_dict(keys)
-        key = next(
-            (key for key in found.keys if key.key_id == header.get("kid")),
-            found.keys[0] if len(found.keys) == 1 else None,
+        token = _lazy("joserfc.jwt").decode(
+            str(tokens.get("id_token", "")), _picked(keys), registry=lenient
         )
-        if key is None:
-            raise OidcError("The provider signed with a key that it does not publish.")
-        claims: dict[str, Any] = jwt.decode(
-            token, key=key, algorithms=list(ALGORITHMS), audience=config["ClientId"],
-            issuer=config["Issuer"], leeway=LEEWAY_S,
-            options={"require": ["exp", "iat", "sub", "iss", "aud"]},
-        )  # fmt: skip
-    except jwt.PyJWTError as error:
+        claims = _lazy("authlib.oidc.core.claims").CodeIDToken(
+            token.claims,
+            token.header,
+            {
+                "iss": {"essential": True, "value": config["Issuer"]},
+                "aud": {"essential": True, "value": client},
+                "sub": {"essential": True},
+            },
+            {
+                "client_id": client,
+                "nonce": nonce,
+                "access_token": tokens.get("access_token"),
+            },
+        )
+        claims.validate(leeway=LEEWAY_S)
+    except (jose.JoseError, ValueError, TypeError, KeyError) as error:
+        if isinstance(error, jose.ClaimError) and error.claim == "nonce":
+            raise OidcError("The provider's token belongs to another sign-in.") from None
         raise OidcError(f"The provider's token is not right: {error}.") from None
-    if claims.get("nonce") != nonce:
-        raise OidcError("The provider's token belongs to another sign-in.")
-    return claims
+    return dict(claims)
+
+
+def _picked(keys: Sequence[Any]) -> Callable[[Any], Any]:
+    """Chooses the key that a token names; a set of one needs no name.
+
+    A set may hold keys that we cannot read: only the chosen one is read.
+    """
+
+    def pick(token: Any) -> Any:
+        header = token.headers()
+        fitting = [
+            key
+            for key in keys
+            if isinstance(key, dict)
+            and key.get("kty") == KEY_TYPES.get(header["alg"])
+            and key.get("alg", header["alg"]) == header["alg"]
+            and key.get("use", "sig") == "sig"
+        ]
+        name = header.get("kid")
+        named = [key for key in fitting if name is not None and key.get("kid") == name]
+        if len(keys) == 1:
+            named = fitting
+        if not named:
+            raise OidcError("The provider signed with a key that it does not publish.")
+        return _lazy("joserfc.jwk").import_key(dict(named[0]))
+
+    return pick
 
 
 def _groups(claims: Mapping[str, Any], names: Sequence[str] = GROUP_CLAIMS) -> list[str]:
@@ -135,19 +196,47 @@ def _groups(claims: Mapping[str, Any], names: Sequence[str] = GROUP_CLAIMS) -> l
     return []
 
 
-def _call(address: str, form: Mapping[str, str] | None, token: str = "") -> dict[str, Any]:
-    headers = {"Accept": "application/json", "User-Agent": "loopwright"}
-    if token:
-        headers["Authorization"] = f"Bearer {token}"
-    body = urlencode(form).encode() if form is not None else None
-    request = urllib.request.Request(address, body, headers)
+class _Session:
+    """What Authlib's client asks by."""
+
+    def post(
+        self, url: str, data: Mapping[str, str], headers: Mapping[str, str], auth: Any
+    ) -> "_Tokens":
+        to, more, body = auth.prepare("POST", url, dict(headers), urlencode(data))
+        found = _asked(to, more, body.encode())
+        if "error" in found:
+            raise OidcError(f"{url} answered {found['error']}: {found.get('error_description')}")
+        return _Tokens(found)
+
+
+class _Tokens:
+    """A token endpoint's answer, which was 200 and a JSON object."""
+
+    status_code = 200
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._document = document
+
+    def json(self) -> dict[str, Any]:
+        return self._document
+
+
+def _asked(address: str, headers: Mapping[str, str], body: bytes | None = None) -> dict[str, Any]:
+    """The JSON object that a provider answers."""
+    given = {"Accept": "application/json", "User-Agent": "loopwright", **headers}
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
-            found = json.loads(answer.read(ANSWER_BYTES_MAX))
-    except urllib.error.HTTPError as error:
-        words = error.read(500).decode("utf-8", "replace")
-        raise OidcError(f"{address} answered {error.code}: {words}") from None
+        answer = ask(
+            address, "POST" if body is not None else "GET", given, body,
+            timeout_s=TIMEOUT_S, bytes_max=ANSWER_BYTES_MAX,
+        )  # fmt: skip
     except (OSError, ValueError) as error:
+        raise OidcError(f"{address} could not be asked: {error}") from None
+    if not 200 <= answer.status < 300:
+        words = answer.content[:500].decode("utf-8", "replace")
+        raise OidcError(f"{address} answered {answer.status}: {words}")
+    try:
+        found = json.loads(answer.content)
+    except ValueError as error:
         raise OidcError(f"{address} could not be asked: {error}") from None
     if not isinstance(found, dict):
         raise OidcError(f"{address} answered no JSON object.")

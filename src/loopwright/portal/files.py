@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from loopwright.objects.base import ObjectSummary
+from loopwright.pages import BASE_STYLE
 from loopwright.portal.desk import Desk
 from loopwright.portal.web import FOLDER, HEADERS, Refused
 from loopwright.wire.errors import ApiError
@@ -43,8 +44,9 @@ class FileRoutes:
     async def static(self, request: Request) -> Response:
         """One of our own files; the browser asks each time whether it changed."""
         name = request.path_params["path"]
-        path = (STATIC / name).resolve()
-        if STATIC.resolve() not in path.parents or path.suffix not in TYPES:
+        path = BASE_STYLE if name == BASE_STYLE.name else (STATIC / name).resolve()
+        inside = path == BASE_STYLE or STATIC.resolve() in path.parents
+        if not inside or path.suffix not in TYPES:
             raise Refused(404, "There is no such file.")
         content = await run_in_threadpool(_read, path)
         tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'

@@ -62,12 +62,15 @@ def adopt(folder: Path) -> None:
     sys.executable = str(folder / "bin" / "python")
     sys.prefix = sys.exec_prefix = str(folder)
     site.PREFIXES = [str(folder)]
+    site.ENABLE_USER_SITE = True
     # What the library remembers of the prefix; pip called within this process asks for it.
     for name in ("_PREFIX", "_EXEC_PREFIX"):
         if hasattr(sysconfig, name):
             setattr(sysconfig, name, str(folder))
     if hasattr(sysconfig, "_CONFIG_VARS"):
         sysconfig._CONFIG_VARS = None
+    if hasattr(sysconfig, "_CONFIG_VARS_INITIALIZED"):  # Python 3.13
+        sysconfig._CONFIG_VARS_INITIALIZED = False
 
 
 def installed(tree: Tree) -> bool:
@@ -102,13 +105,15 @@ def _make(folder: Path) -> None:
         _program(programs / name, _REFUSAL.format(name=name))
     below = [entry for entry in site.getsitepackages() if os.path.isdir(entry)]
     lines = [f"import site; site.addsitedir({entry!r})" for entry in below]
+    lines.append("import site; site.ENABLE_USER_SITE = True")
     if importlib.util.find_spec("pip") is None:
         # Installed without pip, by uv for instance: the one that Python brings, as it lies there.
         bundled = sorted((Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl"))
         lines += [str(wheel) for wheel in bundled[-1:]]
     (packages / _LINK).write_text("\n".join(lines) + "\n", encoding="utf-8")
     # `no` is neither of pip's words: without the base interpreter's own packages, as with `false`,
-    # but `pip install --user` is allowed, and goes to this environment too (PYTHONUSERBASE).
+    # but `pip install --user` is allowed, and goes to this environment too (PYTHONUSERBASE); pip of
+    # 2026 asks for ENABLE_USER_SITE as well.
     settings = f"home = {base.parent}\ninclude-system-site-packages = no\nversion = {version}\n"
     (folder / "pyvenv.cfg").write_text(settings, encoding="utf-8")
 

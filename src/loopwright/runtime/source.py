@@ -19,6 +19,11 @@ _PACKAGES_READY = "LOOPWRIGHT_PACKAGES_READY"
 _REQUIREMENTS_FAILURE = "InstallRequirementsError"
 _MODULE_FAILURE = "InstallModuleError"
 _INSTALLERS = re.compile(rb"\b(?:pip3?|uv|ensurepip|easy_install)\b")
+# Of pip 23 ("pip subprocess to install build dependencies did not run"), and of pip 26 ("Failed to
+# build … when installing build dependencies").
+_NO_TOOLS = re.compile(r"(?:to install|when installing) build dependencies")
+# What pip says before a traceback of its own, which ends with the reason.
+_TRACEBACK = "ERROR: Exception:"
 _READ_BYTES_MAX = 4 * 1024 * 1024
 _ENTRIES_MAX = 5000
 # Of what is imported before a process is forked for a unit: what scripts are likely to upgrade.
@@ -158,9 +163,11 @@ class _PipFailed(Exception):
 
     def __init__(self, exit_code: int, lines: list[str]) -> None:
         errors = [line.strip() for line in lines if line.lstrip().startswith("ERROR:")]
-        super().__init__("\n".join(errors or [line.rstrip() for line in lines[-3:]]).strip())
+        if set(errors) <= {_TRACEBACK}:
+            errors = [line.rstrip() for line in lines[-3:]]
+        super().__init__("\n".join(errors).strip())
         self.exit_code = exit_code
-        self.no_tools = any("install build dependencies" in line.lower() for line in lines)
+        self.no_tools = any(_NO_TOOLS.search(line) for line in lines)
 
 
 def _pip(what: list[str], folder: Path, failure: str) -> None:

@@ -20,7 +20,7 @@ from loopwright.kernel.records import Record
 from loopwright.kernel.store import Store
 from loopwright.runtime.search import Space, Trial, read_trial, trial_document
 from loopwright.tuning.definitions import Definition, config_of, definitions, space_of
-from loopwright.tuning.report import Figures, render
+from loopwright.tuning.report import Figures, render_report
 from loopwright.tuning.trials import (
     Outcome,
     as_trial,
@@ -275,7 +275,7 @@ def write_report(search: Search, target: Target, home: Path, arguments: Mapping[
     if not target.bucket_exists(bucket):
         raise FileNotFoundError(f"the bucket {bucket!r} of {uri} does not exist")
     scratch = home / "run" / f"report-{record.uid}.html"
-    scratch.write_text(render(Figures(record, made, found)), encoding="utf-8")
+    scratch.write_text(render_report(Figures(record, made, found)), encoding="utf-8")
     target.put_file(bucket, key, scratch)
     scratch.unlink()
     return uri

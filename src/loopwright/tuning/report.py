@@ -1,30 +1,32 @@
 """The HTML report of a tuning job: one file that needs no network.
 
-Plotly draws it: its parallel coordinates can be brushed, which a still picture cannot. Importance
-is the permutation importance of a random forest over the trials (Breiman 2001), by scikit-learn.
+The pictures are SVG of our own (`loopwright.pages`): a charting library's script is larger than
+what the whole report of a hundred trials may weigh.
 """
 
-import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
-from types import ModuleType
 from typing import Any, Final
 
-from loopwright.contract.trials import CURVE
+from loopwright.contract.programs import decoded
+from loopwright.contract.trials import STOP_REASON
 from loopwright.kernel.records import Record
-from loopwright.runtime.search import Categorical, Parameter, place
-from loopwright.tuning.definitions import Definition, config_of
+from loopwright.pages import duration, figure, moment, render
+from loopwright.runtime.search import Categorical, Parameter
+from loopwright.tuning import pictures
+from loopwright.tuning.definitions import Definition, autotuned, config_of, jobs_max
+from loopwright.tuning.ranges import texts
 from loopwright.tuning.trials import Outcome, best_of, counters
 
-CURVES_MAX: Final = 100
-TRIALS_MIN: Final = 8
-"""Importance is not guessed from fewer trials than this."""
-STYLE: Final = (
-    "body{font:15px system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem}"
-    "table{border-collapse:collapse}td,th{padding:.2rem .8rem;text-align:left;"
-    "border-bottom:1px solid #ddd}"
-)
+SAID: Final = {
+    "Completed": "completed", "InProgress": "running", "RetryableError": "failed by the machine",
+    "NonRetryableError": "failed", "Stopped": "stopped",
+}  # fmt: skip
+EARLY: Final = {
+    "Off": "off",
+    "Auto": "the median rule (Auto)",
+}
+KINDS: Final = {"Continuous": "real number", "Integer": "whole number", "Categorical": "one of"}
 
 
 @dataclass(frozen=True)
@@ -36,166 +38,221 @@ class Figures:
     trials: Sequence[Outcome]
 
 
-def render(figures: Figures) -> str:
-    """The report as one HTML page with Plotly's script inside."""
-    graphs = _lazy("plotly.graph_objects")
-    pictures: list[tuple[str, Any]] = []
-    if any(trial.value is not None for trial in figures.trials):
-        pictures.append(("Objective by trial", _history(graphs, figures)))
-    for definition in figures.made:
-        of = [t for t in figures.trials if t.trial["definition"] == definition.name]
-        valued = [t for t in of if t.value is not None]
-        title = f" of {definition.name}" if definition.name else ""
-        if valued:
-            drawn = _coordinates(graphs, definition, valued)
-            pictures.append((f"Hyperparameters{title} of every trial", drawn))
-        if len(valued) >= TRIALS_MIN:
-            drawn = _importance(graphs, definition, valued)
-            pictures.append((f"Importance{title}", drawn))
-        if any(len(t.job.status.get(CURVE, ())) > 1 for t in of):
-            pictures.append((f"Learning curves{title}", _curves(graphs, definition, of)))
-    return _page(figures, pictures)
+@dataclass(frozen=True)
+class Cell:
+    """A cell of the table of trials; `value` is what it is sorted by, if it is a number.
+
+    `reason` stands below the text.
+    """
+
+    text: str
+    value: float | str = ""
+    number: bool = False
+    reason: str = ""
 
 
-def _lazy(name: str) -> ModuleType:
-    """A declared lazy seam: drawing libraries are loaded by the first report, not by `serve`."""
-    return importlib.import_module(name)
-
-
-def _page(figures: Figures, pictures: Sequence[tuple[str, Any]]) -> str:
-    script = _lazy("plotly.offline").get_plotlyjs() if pictures else ""
-    drawn = [
-        f"<h2>{escape(title)}</h2>{picture.to_html(full_html=False, include_plotlyjs=False)}"
-        for title, picture in pictures
-    ]
-    name = escape(figures.record.name)
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Tuning job {name}'
-        f"</title><style>{STYLE}</style><script>{script}</script></head><body>"
-        f"<h1>Tuning job {name}</h1>{_facts(figures)}{''.join(drawn)}</body></html>"
-    )
-
-
-def _facts(figures: Figures) -> str:
-    config = config_of(figures.record.spec)
-    jobs = counters(figures.trials)["TrainingJobStatusCounters"]
-    rows = [
-        ("Strategy", config["Strategy"]),
-        ("Training jobs", ", ".join(f"{count} {state}" for state, count in jobs.items() if count)),
-    ]
+def render_report(figures: Figures) -> str:
+    """The report as one HTML page."""
     best = best_of(figures.trials)
-    if best is not None:
-        definition = next(d for d in figures.made if d.name == best.trial["definition"])
-        rows += [
-            ("Best training job", best.job.name),
-            (definition.metric, f"{best.value:g}"),
-            *((name, str(value)) for name, value in best.trial["point"].items()),
-        ]
-    cells = "".join(f"<tr><th>{escape(a)}</th><td>{escape(b)}</td></tr>" for a, b in rows)
-    return f"<table>{cells}</table>"
-
-
-def _history(graphs: ModuleType, figures: Figures) -> Any:
-    """Every trial's value, and the best so far, in the order in which the trials ended."""
-    ended = sorted(
-        (t for t in figures.trials if t.value is not None),
-        key=lambda t: t.job.status.get("TrainingEndTime", 0.0),
+    metrics = dict.fromkeys(definition.metric for definition in figures.made)
+    return render(
+        "tuning",
+        title=f"Tuning job {figures.record.name}",
+        best=_best(figures, best),
+        counted=_counted(figures),
+        dates=list(_dates(figures)),
+        history=pictures.history(figures.trials, ", ".join(metrics)),
+        parts=[_part(figures, definition) for definition in figures.made],
+        columns=_columns(figures),
+        rows=[_row(figures, trial, trial is best) for trial in figures.trials],
+        settings=list(_settings(figures)),
     )
-    best: list[float] = []
-    for trial in ended:
-        assert trial.value is not None
-        better = max if trial.trial["maximize"] else min
-        best.append(better(best[-1], trial.value) if best else trial.value)
-    order = list(range(1, len(ended) + 1))
-    picture = graphs.Figure()
-    picture.add_scatter(
-        x=order,
-        y=[trial.value for trial in ended],
-        mode="markers",
-        name="trial",
-        text=[trial.job.name for trial in ended],
-    )
-    picture.add_scatter(x=order, y=best, mode="lines", line_shape="hv", name="best so far")
-    picture.update_layout(
-        xaxis_title="trials ended", yaxis_title=figures.made[0].metric, template="plotly_white"
-    )
-    return picture
 
 
-def _coordinates(graphs: ModuleType, definition: Definition, trials: Sequence[Outcome]) -> Any:
-    """Parallel coordinates on each parameter's own scale, coloured by the objective."""
-    values = [trial.value for trial in trials]
-    axes = [_axis(parameter, trials) for parameter in definition.parameters]
-    axes.append({"label": definition.metric, "values": values})
-    colours = "Viridis" if definition.maximize else "Viridis_r"
-    line = {"color": values, "colorscale": colours, "showscale": True}
-    picture = graphs.Figure(graphs.Parcoords(line=line, dimensions=axes))
-    picture.update_layout(template="plotly_white")
-    return picture
-
-
-def _axis(parameter: Parameter, trials: Sequence[Outcome]) -> dict[str, Any]:
-    points = [trial.trial["point"][parameter.name] for trial in trials]
-    if isinstance(parameter, Categorical):
-        return {
-            "label": parameter.name,
-            "values": [parameter.values.index(point) for point in points],
-            "tickvals": list(range(len(parameter.values))),
-            "ticktext": list(parameter.values),
-        }
-    ticks = [0.0, 0.25, 0.5, 0.75, 1.0]
+def _best(figures: Figures, best: Outcome | None) -> dict[str, Any] | None:
+    if best is None:
+        return None
     return {
-        "label": parameter.name,
-        "values": [place(parameter, point) for point in points],
-        "range": [0, 1],
-        "tickvals": ticks,
-        "ticktext": [f"{parameter.from_unit(tick):.4g}" for tick in ticks],
+        "name": best.job.name,
+        "metric": _definition(figures, best).metric,
+        "value": best.value,
+        "point": texts(best.trial["point"]).items(),
     }
 
 
-def _importance(graphs: ModuleType, definition: Definition, trials: Sequence[Outcome]) -> Any:
-    ensemble = _lazy("sklearn.ensemble")
-    inspection = _lazy("sklearn.inspection")
-    rows = [[place(p, t.trial["point"][p.name]) for p in definition.parameters] for t in trials]
-    values = [trial.value for trial in trials]
-    forest = ensemble.RandomForestRegressor(100, min_samples_leaf=2, random_state=0, n_jobs=1)
-    forest.fit(rows, values)
-    found = inspection.permutation_importance(
-        forest, rows, values, n_repeats=5, random_state=0, n_jobs=1
-    )
-    means = [max(0.0, float(mean)) for mean in found.importances_mean]
-    whole = sum(means) or 1.0
-    ranked = sorted(
-        zip((p.name for p in definition.parameters), means, strict=True), key=lambda pair: pair[1]
-    )
-    picture = graphs.Figure(
-        graphs.Bar(
-            x=[mean / whole for _, mean in ranked],
-            y=[name for name, _ in ranked],
-            orientation="h",
-        )
-    )
-    picture.update_layout(
-        xaxis_title="share of the permutation importance", template="plotly_white"
-    )
-    return picture
+def _definition(figures: Figures, trial: Outcome) -> Definition:
+    return next(d for d in figures.made if d.name == trial.trial["definition"])
 
 
-def _curves(graphs: ModuleType, definition: Definition, trials: Sequence[Outcome]) -> Any:
-    """The objective by step, of the best and the latest trials."""
-    shown = [trial for trial in trials if len(trial.job.status.get(CURVE, ())) > 1]
-    sign = -1.0 if definition.maximize else 1.0
-    shown.sort(key=lambda t: sign * t.value if t.value is not None else float("inf"))
-    picture = graphs.Figure()
-    for trial in shown[:CURVES_MAX]:
-        curve = trial.job.status[CURVE]
-        picture.add_scatter(
-            x=[step for step, _ in curve],
-            y=[value for _, value in curve],
-            mode="lines",
-            name=f"{trial.trial['index'] + 1:03d} {trial.state}",
-        )
-    picture.update_layout(
-        xaxis_title="step", yaxis_title=definition.metric, template="plotly_white"
+def _counted(figures: Figures) -> str:
+    jobs = counters(figures.trials)["TrainingJobStatusCounters"]
+    parts = [f"{count} {SAID[state]}" for state, count in jobs.items() if count]
+    count = len(figures.trials)
+    return f"{count} trial{'' if count == 1 else 's'}: {', '.join(parts)}."
+
+
+def _dates(figures: Figures) -> Iterator[tuple[str, str]]:
+    """The report is written just before the job ends: its end is its last trial's."""
+    begun = figures.record.created
+    yield "Created", moment(begun)
+    ends = [t.job.status["TrainingEndTime"] for t in figures.trials if _ended(t)]
+    if ends:
+        yield "Last trial ended", moment(max(ends))
+        yield "Took", duration(max(ends) - begun)
+    trained = sum(t.job.status.get("TrainingTimeInSeconds", 0) for t in figures.trials)
+    yield "Training time of all trials", duration(trained)
+
+
+def _ended(trial: Outcome) -> bool:
+    return trial.job.status.get("TrainingEndTime") is not None
+
+
+def _part(figures: Figures, definition: Definition) -> dict[str, Any]:
+    """What is said of one definition."""
+    of = [t for t in figures.trials if t.trial["definition"] == definition.name]
+    drawn = pictures.curves(definition, of)
+    note = "What the trials reported step by step; point at a line to see whose it is."
+    if drawn is not None and len(of) > pictures.CURVES_MAX:
+        note += f" Of {len(of)} trials the {pictures.CURVES_MAX} best are drawn."
+    return {
+        "of": f" of {definition.name}" if definition.name else "",
+        "parallel": pictures.coordinates(definition, of),
+        "importance": pictures.importance(definition, of),
+        "curves": drawn,
+        "curves_note": note,
+        "ranges": [_range(parameter) for parameter in definition.parameters],
+        "fixed": [(name, decoded(text)) for name, text in sorted(definition.static.items())],
+    }
+
+
+def _range(parameter: Parameter) -> tuple[str, str, str, str]:
+    kind = KINDS[type(parameter).__name__]
+    if isinstance(parameter, Categorical):
+        return parameter.name, kind, ", ".join(parameter.values), "–"
+    span = f"{parameter.low:g} to {parameter.high:g}"
+    scaling = {"ReverseLogarithmic": "reverse logarithmic"}.get(
+        parameter.scaling, parameter.scaling.lower()
     )
-    return picture
+    return parameter.name, kind, span, scaling
+
+
+# The table of trials
+
+
+def _names(figures: Figures) -> list[str]:
+    """All hyperparameters, in the order of the definitions."""
+    return list(dict.fromkeys(p.name for d in figures.made for p in d.parameters))
+
+
+def _columns(figures: Figures) -> list[tuple[str, bool]]:
+    metrics = dict.fromkeys(definition.metric for definition in figures.made)
+    objective = next(iter(metrics)) if len(metrics) == 1 else "objective"
+    return [
+        ("#", True),
+        ("trial", False),
+        *([("definition", False)] if len(figures.made) > 1 else []),
+        ("state", False),
+        (objective, True),
+        *((name, _is_number(figures, name)) for name in _names(figures)),
+        ("time", True),
+    ]
+
+
+def _is_number(figures: Figures, name: str) -> bool:
+    found = [p for d in figures.made for p in d.parameters if p.name == name]
+    return not any(isinstance(parameter, Categorical) for parameter in found)
+
+
+def _row(figures: Figures, trial: Outcome, is_best: bool) -> dict[str, Any]:
+    index = int(trial.trial["index"]) + 1
+    seconds = trial.job.status.get("TrainingTimeInSeconds")
+    point = trial.trial["point"]
+    value = "" if trial.value is None else repr(trial.value)
+    cells = [
+        Cell(str(index), index, True),
+        Cell(trial.job.name),
+        *([Cell(trial.trial["definition"])] if len(figures.made) > 1 else []),
+        Cell(
+            f"{trial.state}, the best" if is_best else trial.state, reason=_reason(figures, trial)
+        ),
+        Cell(figure(trial.value), value, True),
+        *(_tuned(point.get(name), _is_number(figures, name)) for name in _names(figures)),
+        Cell(duration(seconds), "" if seconds is None else seconds, True),
+    ]
+    return {"key": str(index), "best": is_best, "cells": cells}
+
+
+def _tuned(value: float | str | None, is_number: bool) -> Cell:
+    if value is None:
+        return Cell("", number=is_number)
+    if not is_number or isinstance(value, str):
+        return Cell(str(value), str(value), is_number)
+    return Cell(str(value) if isinstance(value, int) else figure(value), value, True)
+
+
+def _reason(figures: Figures, trial: Outcome) -> str:
+    """Why a trial failed or was stopped."""
+    status: Mapping[str, Any] = trial.job.status
+    if status.get("FailureReason"):
+        return str(status["FailureReason"])
+    if status.get(STOP_REASON):
+        return str(status[STOP_REASON])
+    if trial.state == "failed":
+        return f"It reported no {_definition(figures, trial).metric}."
+    if trial.state == "stopped":
+        return "It was stopped on request."
+    return ""
+
+
+# Settings
+
+
+def _settings(figures: Figures) -> Iterator[tuple[str, str]]:
+    spec, config = figures.record.spec, config_of(figures.record.spec)
+    yield "Strategy", config["Strategy"]
+    for definition in figures.made:
+        aim = "maximize" if definition.maximize else "minimize"
+        of = f" of {definition.name}" if definition.name else ""
+        yield f"Objective{of}", f"{aim} {definition.metric}"
+    yield "Trials", _limits(figures)
+    limit_s = config["ResourceLimits"].get("MaxRuntimeInSeconds")
+    if limit_s is not None:
+        yield "Time limit", duration(limit_s)
+    hyperband = config.get("StrategyConfig", {}).get("HyperbandStrategyConfig")
+    if hyperband:
+        parts = (f"{name} {value}" for name, value in sorted(hyperband.items()))
+        yield "Hyperband", ", ".join(parts)
+    early = config.get("TrainingJobEarlyStoppingType", "Off")
+    yield "Early stopping", EARLY.get(early, early)
+    ends = list(_criteria(config.get("TuningJobCompletionCriteria", {})))
+    if ends:
+        yield "Ends before", "; ".join(ends)
+    if "RandomSeed" in config:
+        yield "Random seed", str(config["RandomSeed"])
+    yield "Warm start", _warm(spec.get("WarmStartConfig"))
+    if autotuned(spec):
+        yield "Autotune", "ranges, limits and criteria that were not given are chosen"
+
+
+def _limits(figures: Figures) -> str:
+    spec = figures.record.spec
+    most = jobs_max(spec, tuple(figures.made))
+    parallel = config_of(spec)["ResourceLimits"]["MaxParallelTrainingJobs"]
+    return f"{'no limit' if most is None else f'at most {most}'}, {parallel} at a time"
+
+
+def _criteria(given: Mapping[str, Any]) -> Iterator[str]:
+    if "TargetObjectiveMetricValue" in given:
+        yield f"once the objective reaches {figure(given['TargetObjectiveMetricValue'])}"
+    most = given.get("BestObjectiveNotImproving", {}).get("MaxNumberOfTrainingJobsNotImproving")
+    if most is not None:
+        yield f"when {most} trials in a row are no better"
+    if given.get("ConvergenceDetected", {}).get("CompleteOnConvergence") == "Enabled":
+        yield "once no better trial is to be expected"
+
+
+def _warm(given: Mapping[str, Any] | None) -> str:
+    if not given:
+        return "none"
+    parents = (p["HyperParameterTuningJobName"] for p in given["ParentHyperParameterTuningJobs"])
+    return f"{given['WarmStartType']}, from {', '.join(parents)}"

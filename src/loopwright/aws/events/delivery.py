@@ -1,12 +1,9 @@
 """Brings events to their targets: an HTTP address with its connection's secret, or a function."""
 
 import base64
-import http.client
 import logging
 import re
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
@@ -14,6 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import orjson
 
 from loopwright.aws.events.bus import Bus
+from loopwright.outgoing import ask
 from loopwright.wire.errors import ApiError
 
 LOG = logging.getLogger(__name__)
@@ -50,7 +48,7 @@ class Delivery:
                 if not self._deliver(row, target, now):
                     continue
                 self._bus.settle(row.id, row.attempts + 1, None, "delivered")
-            except (OSError, ApiError, http.client.HTTPException, ValueError) as error:
+            except (OSError, ApiError, ValueError) as error:
                 # ValueError: a header or an address that no request can be made of. It must not
                 # keep what is due after it from being delivered.
                 self._failed(row, target, str(error))
@@ -195,9 +193,6 @@ def _send(
         address += ("&" if urlsplit(address).query else "?") + urlencode(query)
     method = destination["HttpMethod"]
     body = None if method in ("GET", "HEAD", "OPTIONS") else payload
-    request = urllib.request.Request(address, body, headers, method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S):
-            return
-    except urllib.error.HTTPError as error:
-        raise OSError(f"{address} answered {error.code}") from None
+    answer = ask(address, method, headers, body, timeout_s=TIMEOUT_S)
+    if not 200 <= answer.status < 300:
+        raise OSError(f"{address} answered {answer.status}")

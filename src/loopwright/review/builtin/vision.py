@@ -14,6 +14,7 @@ MISSING: Final = (
     "The local models for pictures are not installed ({what}); install them with "
     "`pip install 'loopwright[review]'`."
 )
+NO_RELEASE: Final = " Text recognition has no release for Python 3.13 and newer: use 3.11 or 3.12."
 
 
 class BadPicture(Exception):
@@ -40,7 +41,10 @@ class Vision:
         with self._lock:
             answer = self._answer(what, content)
         if "missing" in answer:
-            raise ApiError("InternalServerError", MISSING.format(what=answer["missing"]), 500)
+            text = MISSING.format(what=answer["missing"])
+            if sys.version_info >= (3, 13) and "rapidocr" in answer["missing"]:
+                text += NO_RELEASE
+            raise ApiError("InternalServerError", text, 500)
         if "error" in answer:
             raise BadPicture(answer["error"])
         return answer
