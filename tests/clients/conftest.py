@@ -24,8 +24,8 @@ CLIENTS = {
     "airflow_sagemaker": "airflow",
     "sagemaker_v3": "sdk3",
     "sagemaker_v2": OWN,
-    "mlflow_deployments": "sdk3",
     "aws_cli": OWN,
+    "mlflow_deployments": "sdk3",
     "polars_frames": "data",
     "pyarrow_files": "data",
     "awswrangler_frames": "data",
@@ -63,14 +63,16 @@ def require(environment: str) -> Path:
     """
     if environment == OWN:
         return Path(sys.executable)
+    if environment in _not_run:
+        pytest.skip(_not_run[environment])
     if os.environ.get("CI") == "true":
         try:
             clients.install(environment)
         except clients.NotInstalledError as error:
             if not error.unreachable:
                 raise
-            _not_run[environment] = str(error)
-            pytest.skip(f"no package index answered: {error}")
+            _not_run[environment] = f"no package index answered: {error}"
+            pytest.skip(_not_run[environment])
     elif not clients.folder(environment).is_dir():
         pytest.skip(f"the clients are not installed: bash scripts/clients.sh {environment}")
     return clients.python(environment)

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -76,6 +77,23 @@ def emulator(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[s
 OURS = ("SAGEMAKER", "SAGEMAKER_RUNTIME", "CLOUDWATCH_LOGS", "CLOUDWATCH")
 
 
+S3 = "AWS_ENDPOINT_URL_S3"
+
+
+def _connected(home: Path, name: str) -> list[str | None]:
+    """A variable of a process within `loopwright.connect` and after it, `:1` before it."""
+    text = (
+        "import json, os, sys, loopwright; loopwright.connect(sys.argv[1]); "
+        "found = [os.environ.get(sys.argv[2])]; loopwright.disconnect(); "
+        "print(json.dumps([*found, os.environ.get(sys.argv[2])]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", text, home, name], capture_output=True, text=True, check=True,
+        env={"PATH": os.environ["PATH"], name: "http://127.0.0.1:1"},
+    )  # fmt: skip
+    return list(json.loads(done.stdout))
+
+
 def test_env_clears_the_address_of_another_home_s_objects(clients_server: Server) -> None:
     lines = clients_server.cli("env").stdout
     shell = subprocess.run(
@@ -84,6 +102,7 @@ def test_env_clears_the_address_of_another_home_s_objects(clients_server: Server
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert shell.stdout == ""
+    assert _connected(clients_server.home, S3) == [None, "http://127.0.0.1:1"]
     told = json.loads(clients_server.cli("env", "--json").stdout)
     assert "AWS_ENDPOINT_URL_S3" not in told and told["AWS_ENDPOINT_URL"] == clients_server.url
 
@@ -98,6 +117,7 @@ def test_beside_another_emulator(
     try:
         variables = server.variables()
         assert variables["AWS_ENDPOINT_URL_S3"] == url
+        assert _connected(server.home, S3) == [url, "http://127.0.0.1:1"]
         own = {f"AWS_ENDPOINT_URL_{service}": server.url for service in OURS}
         run = run_script(
             require("emulators"), "beside", name, folder=tmp_path / "client",

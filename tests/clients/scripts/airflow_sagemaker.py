@@ -48,12 +48,31 @@ def run(operator_class, task, **settings):
     return operator_class(task_id=task, aws_conn_id=None, **settings).execute({})
 
 
+# Waits, in a job, until the object `go` is there.
+AWAIT = f"""
+import time
+import botocore.exceptions, botocore.session
+s3 = botocore.session.get_session().create_client("s3")
+while True:
+    try:
+        s3.head_object(Bucket="{BUCKET}", Key="go")
+        break
+    except botocore.exceptions.ClientError:
+        time.sleep(0.2)
+"""
+
+
 def deferred(operator_class, task, **settings):
-    """Execute an operator that defers, its trigger, and what comes after; what that returns."""
+    """Execute an operator that defers, its trigger, and what comes after; what that returns.
+
+    A job that awaits `go` is not over before the operator has deferred.
+    """
+    s3.delete_object(Bucket=BUCKET, Key="go")
     operator = operator_class(task_id=task, aws_conn_id=None, deferrable=True, **settings)
     try:
         operator.execute({})
     except TaskDeferred as waiting:
+        s3.put_object(Bucket=BUCKET, Key="go", Body=b"")
         event = asyncio.run(anext(waiting.trigger.run()))
         return getattr(operator, waiting.method_name)({}, event.payload)
     raise AssertionError("it did not defer")
@@ -129,9 +148,29 @@ with told.check("Training operator: fails with the job's reason, and for a missi
     with told.refused(AirflowException, "does not exist in the Bucket"):
         run(SageMakerTrainingOperator, "nothing", config=request)
 
+with told.check("an Airflow connection with endpoint_url, and nothing in the environment"):
+    extra = {"endpoint_url": told.URL, "region_name": "us-east-1"}
+    os.environ["AIRFLOW_CONN_LOOPWRIGHT"] = json.dumps(
+        {"conn_type": "aws", "login": told.KEY, "password": told.SECRET, "extra": extra}
+    )
+    kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("AWS_")}
+    try:
+        operator = SageMakerTrainingOperator(
+            task_id="connected", aws_conn_id="loopwright", check_interval=1,
+            config=role_by_name(told.training("airflow-connected", BUCKET)),
+        )  # fmt: skip
+        with told.printed() as lines:
+            found = operator.execute({})
+        assert found["Training"]["TrainingJobStatus"] == "Completed", found
+        assert "read 3 rows, mean 3.0" in lines[0], lines
+    finally:
+        os.environ.update(kept)
+
 with told.check("Training operator: deferrable"):
     request = told.training("airflow-deferred", BUCKET)
-    request["HyperParameters"]["pause"] = "2"
+    s3.put_object(Bucket=BUCKET, Key="code/awaits.tar.gz",
+                  Body=told.packed({"train.py": AWAIT + told.TRAIN}))  # fmt: skip
+    request["HyperParameters"]["sagemaker_submit_directory"] = f"s3://{BUCKET}/code/awaits.tar.gz"
     found = deferred(SageMakerTrainingOperator, "defer", check_interval=1, config=request)
     assert found["Training"]["TrainingJobStatus"] == "Completed", found
 
@@ -156,7 +195,9 @@ with told.check("Processing operator: waits, and hands on an output file's conte
     assert found["OutputFiles"] == {"Summary": {"rows": 3}}, found["OutputFiles"]
 
 with told.check("Processing operator: deferrable; a taken name gets a time stamp, or fails"):
-    request = told.processing("airflow-process", BUCKET, f"sleep 2; {COUNT}")
+    s3.put_object(Bucket=BUCKET, Key="train/await.py", Body=AWAIT)
+    waits = f"python3 {FOLDER}/in/await.py && {COUNT}"
+    request = told.processing("airflow-process", BUCKET, waits)
     found = deferred(SageMakerProcessingOperator, "defer", check_interval=1, config=request)
     assert found["Processing"]["ProcessingJobStatus"] == "Completed", found
     assert found["Processing"]["ProcessingJobName"].startswith("airflow-process-"), found

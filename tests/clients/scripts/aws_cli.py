@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import boto3
 import told
 
 
@@ -18,6 +19,15 @@ def aws(*words, code=0, **files):
     if code:
         return done.stderr
     return json.loads(done.stdout) if done.stdout.startswith("{") else done.stdout
+
+
+def wait(waiter, name):
+    """Let the CLI wait for what has come to pass; to ask again it would sleep 30 to 120 s."""
+    kind = waiter.rpartition("-")[0].replace("-completed-or", "").replace("-in", "")
+    named = "".join(word.capitalize() for word in kind.split("-")) + "Name"
+    quick = boto3.client("sagemaker").get_waiter(waiter.replace("-", "_"))
+    quick.wait(**{named: name}, WaiterConfig={"Delay": 0.2, "MaxAttempts": 400})
+    aws("sagemaker", "wait", waiter, f"--{kind}-name", name)
 
 
 told.client("AWS CLI", importlib.metadata.version("awscli"))
@@ -44,9 +54,7 @@ with told.check("s3: mb, cp, sync, ls, presign, rm"):
 with told.check("sagemaker create-training-job, wait training-job-completed-or-stopped, logs tail"):
     request = told.training("cli-train", BUCKET)
     aws("sagemaker", "create-training-job", "--cli-input-json", request)
-    aws(
-        "sagemaker", "wait", "training-job-completed-or-stopped", "--training-job-name", "cli-train"
-    )
+    wait("training-job-completed-or-stopped", "cli-train")
     found = aws("sagemaker", "describe-training-job", "--training-job-name", "cli-train")
     assert found["TrainingJobStatus"] == "Completed", found
     found = aws("logs", "filter-log-events", "--log-group-name", "/aws/sagemaker/TrainingJobs",
@@ -64,8 +72,7 @@ with told.check("sagemaker create-processing-job, wait processing-job-completed-
     script = "wc -l < /opt/ml/processing/in/rows.csv > /opt/ml/processing/out/count"
     aws("sagemaker", "create-processing-job", "--cli-input-json",
         told.processing("cli-process", BUCKET, script))  # fmt: skip
-    aws("sagemaker", "wait", "processing-job-completed-or-stopped", "--processing-job-name",
-        "cli-process")  # fmt: skip
+    wait("processing-job-completed-or-stopped", "cli-process")
     assert aws("s3", "cp", f"s3://{BUCKET}/processed/cli-process/count", "-").strip() == "3"
 
 with told.check(
@@ -78,12 +85,12 @@ with told.check(
         "--production-variants", "VariantName=AllTraffic,ModelName=cli,InstanceType=ml.m5.large,"
         "InitialInstanceCount=1")  # fmt: skip
     aws("sagemaker", "create-endpoint", "--endpoint-name", "cli", "--endpoint-config-name", "cli")
-    aws("sagemaker", "wait", "endpoint-in-service", "--endpoint-name", "cli")
+    wait("endpoint-in-service", "cli")
     aws("sagemaker-runtime", "invoke-endpoint", "--endpoint-name", "cli", "--content-type",
         "application/json", "--body", "[1, 2]", "answer.json")  # fmt: skip
     assert json.load(open("answer.json")) == [4.0, 5.0]
     aws("sagemaker", "delete-endpoint", "--endpoint-name", "cli")
-    aws("sagemaker", "wait", "endpoint-deleted", "--endpoint-name", "cli")
+    wait("endpoint-deleted", "cli")
 
 with told.check("create-transform-job", later="batch transform is not there yet"):
     request = {

@@ -70,7 +70,9 @@ with told.check("examples/quickstart/v3.py"):
     assert ": Completed" in lines[0] and "validation r2: 0.9" in lines[0], lines
     found = re.search(r"costs (\d+)\s+The endpoint says (\d+)", lines[0])
     assert found and abs(int(found[1]) - int(found[2])) < 40, lines
-    assert not [found for found in Endpoint.get_all() if "quickstart" in found.endpoint_name]
+    told.wait_until(
+        lambda: not boto3.client("sagemaker").list_endpoints(NameContains="quickstart")["Endpoints"]
+    )
 
 DATA = [InputData(channel_name="train", data_source=ROWS)]
 with told.check("ModelTrainer: train with logs"):
@@ -129,7 +131,7 @@ with told.check("resources: Model, EndpointConfig, Endpoint, invoke, lists, dele
         answer = endpoint.invoke(body=json.dumps([1, 2]), content_type="application/json",
                                  accept="application/json")  # fmt: skip
         assert json.loads(answer.body.read()) == [4.0, 5.0]
-        assert "sdk3" in [found.endpoint_name for found in Endpoint.get_all()]
+        assert "sdk3" in [found.endpoint_name for found in Endpoint.get_all(name_contains="sdk3")]
         with told.refused(Exception, "already existing"):
             Endpoint.create(endpoint_name="sdk3", endpoint_config_name="sdk3")
 told.end()
