@@ -31,6 +31,7 @@ from sagemaker.core.shapes import (
     ProductionVariant,
 )
 from sagemaker.core.training.configs import Compute, InputData, SourceCode
+from sagemaker.core.transformer import Transformer
 from sagemaker.train import ModelTrainer
 from sagemaker.train.tuner import HyperparameterTuner
 
@@ -134,4 +135,11 @@ with told.check("resources: Model, EndpointConfig, Endpoint, invoke, lists, dele
         assert "sdk3" in [found.endpoint_name for found in Endpoint.get_all(name_contains="sdk3")]
         with told.refused(Exception, "already existing"):
             Endpoint.create(endpoint_name="sdk3", endpoint_config_name="sdk3")
+
+with told.check("Transformer", later="batch transform is not there yet"):
+    Model.create(model_name="sdk3-batch", primary_container=container, execution_role_arn=role)
+    transformer = Transformer(model_name="sdk3-batch", instance_count=1, instance_type=told.MACHINE,
+                              output_path=f"s3://{BUCKET}/transformed")  # fmt: skip
+    with told.refused(Exception, "CreateTransformJob"):
+        transformer.transform(ROWS, content_type="text/csv")
 told.end()
