@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Types, layers and all tests. These run in two lanes of about the same length: in one those against real servers,
-# which mostly wait; beside it the others, which compute, and after them the rest of those against real servers.
+# which mostly wait; beside it the others, which compute, and after them the rest of those against real servers
+# and the foreign clients, which had until then to install.
 # What a run said that ends earlier is shown when all are over; the closing lines come last.
 set -uo pipefail
 bin=${BIN:-.venv/bin}
@@ -18,9 +19,9 @@ done
 "$bin/pytest" -p no:cacheprovider tests/real "${later[@]/#/--ignore=}" >"$log" 2>&1 &
 real=$!
 # The others give way: tests against real servers await what happens in time.
-nice -n 15 "$bin/pytest" --ignore=tests/real
+nice -n 15 "$bin/pytest" --ignore=tests/real --ignore=tests/clients
 others=$?
-"$bin/pytest" -p no:cacheprovider "${later[@]}"
+"$bin/pytest" -p no:cacheprovider "${later[@]}" tests/clients
 rest=$?
 wait "$real"
 waited=$?

@@ -6,6 +6,7 @@ python examples/quickstart/v3.py
 """
 
 import json
+import logging
 import tempfile
 import time
 from pathlib import Path
@@ -21,6 +22,7 @@ from sagemaker.train import ModelTrainer
 HERE = Path(__file__).parent
 MACHINE = "ml.m5.large"
 
+logging.basicConfig(level=logging.INFO)  # without it `train` shows nothing of the script's log
 session = Session()
 role = get_execution_role()
 image = image_uris.retrieve("sklearn", session.boto_region_name, "1.2-1", instance_type=MACHINE)

@@ -171,7 +171,8 @@ class Api:
         if self._face is None:
             raise ApiError(
                 "NotImplemented",
-                "Objects are kept in an external S3 here; `loopwright env` points clients at it.",
+                "Objects are kept in an external S3 here; clients go there by AWS_ENDPOINT_URL_S3, "
+                "which `loopwright env` sets.",
                 501,
             )
         signed = None

@@ -66,6 +66,8 @@ if _next is not None and _next.loader is not None:
     _next.loader.exec_module(importlib.util.module_from_spec(_next))
 '''
 
+S3_URL: Final = "AWS_ENDPOINT_URL_S3"
+"""Set where objects are kept in an external S3, else cleared: another home's may still be there."""
 MODELS_PATH: Final = "AWS_DATA_PATH"
 """Where botocore looks for further service models: ours is there."""
 SDK_CONFIG: Final = """\
@@ -92,8 +94,8 @@ def write_client(home: Path) -> Path:
     return folder
 
 
-def variables(home: Path, url: str, region: str) -> dict[str, str]:
-    """The variables of a client of this home."""
+def variables(home: Path, url: str, region: str, objects: str = "") -> dict[str, str]:
+    """The variables of a client of this home; `objects` is the address of an external S3."""
     folder = write_client(home)
     access_key, secret = KeyFile(home / "keys.json").ensure()
     return {
@@ -103,16 +105,17 @@ def variables(home: Path, url: str, region: str) -> dict[str, str]:
         "AWS_DEFAULT_REGION": region,
         "AWS_REGION": region,
         "AWS_EC2_METADATA_DISABLED": "true",
+        **({S3_URL: objects} if objects else {}),
         MODELS_PATH: str(folder / "models"),
         "SAGEMAKER_USER_CONFIG_OVERRIDE": str(folder / "sagemaker.yaml"),
     }
 
 
-def shell_lines(home: Path, url: str, region: str) -> str:
-    """What `eval` takes in a POSIX shell."""
+def shell_lines(home: Path, url: str, region: str, objects: str = "") -> str:
+    """What `eval` takes in a POSIX shell; arguments as of `variables`."""
     lines = [
         f"export {name}={shlex.quote(value)}"
-        for name, value in variables(home, url, region).items()
+        for name, value in variables(home, url, region, objects).items()
         if name != MODELS_PATH
     ]
     models = shlex.quote(str(home / "client" / "models"))
@@ -122,6 +125,7 @@ def shell_lines(home: Path, url: str, region: str) -> str:
         f'export {MODELS_PATH}={models}"${{{MODELS_PATH}:+:${MODELS_PATH}}}"',
         'export NO_PROXY="127.0.0.1,localhost${NO_PROXY:+,$NO_PROXY}"',
         'export no_proxy="$NO_PROXY"',
-        "unset AWS_PROFILE AWS_SESSION_TOKEN AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+        "unset AWS_PROFILE AWS_SESSION_TOKEN AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
+        + ("" if objects else f" {S3_URL}"),
     ]
     return "\n".join(lines)

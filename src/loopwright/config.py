@@ -54,5 +54,12 @@ class Settings:
     gateway_workers: int = 1
 
     @property
+    def objects_url(self) -> str:
+        """Address of the external object store, without its keys; empty for the own one."""
+        scheme, _, rest = self.objects.partition("://")
+        address = rest.rpartition("@")[2].rstrip("/")
+        return address and f"{'http' if scheme == 's3+http' else 'https'}://{address}"
+
+    @property
     def database_url(self) -> str:
         return self.database or f"sqlite:///{self.home / 'loopwright.db'}"

@@ -21,7 +21,7 @@ import botocore.session
 from botocore.exceptions import HTTPClientError
 from botocore.httpsession import URLLib3Session
 
-from loopwright.client import variables
+from loopwright.client import S3_URL, variables
 from loopwright.keys import KeyFile
 from loopwright.running import NotRunning, server_state
 
@@ -104,12 +104,12 @@ def connect(home: "str | os.PathLike[str] | None" = None) -> Connection:
     given = home or os.environ.get("LOOPWRIGHT_HOME") or HOME_DEFAULT
     folder = Path(given).expanduser().resolve()
     state = server_state(folder)
-    found = {**variables(folder, state["url"], state["region"])}
+    found = variables(folder, state["url"], state["region"], state.get("objects", ""))
     found["PYTHONPATH"] = str(folder / "client")
     for name, value in found.items():
         old = _PROCESS.before(name) if name in JOINED else ""
         _PROCESS.put(name, f"{value}{JOINED[name]}{old}" if old else value)
-    for name in CLEARED:
+    for name in (*CLEARED, *({S3_URL} - found.keys())):
         _PROCESS.put(name, None)
     for name in ("NO_PROXY", "no_proxy"):
         old = _PROCESS.before(name)

@@ -307,8 +307,8 @@ class ControlPlane:
         """What lets a unit's own boto3 talk to this Loopwright."""
         if not self._url:
             return {}
-        home = self.settings.home
-        found = variables(home, self._url, self.settings.region)
+        home, settings = self.settings.home, self.settings
+        found = variables(home, self._url, settings.region, settings.objects_url)
         return {**found, "PYTHONPATH": str(home / "client")}
 
     def start(self) -> None:

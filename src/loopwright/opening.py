@@ -55,15 +55,13 @@ def object_store(settings: Settings, database: Database) -> tuple[Objects, S3Fac
         )
         return local, S3Face(local)
     parts = urlsplit(settings.objects)
-    scheme = "http" if parts.scheme == "s3+http" else "https"
     if parts.scheme not in ("s3", "s3+http") or not parts.username or not parts.password:
         raise ApiError(
             "ValidationException",
             f"--objects is {settings.objects!r}; it must be s3://ACCESS:SECRET@HOST[:PORT].",
         )
-    address = parts.netloc.rpartition("@")[2]
     external = ExternalObjects(
-        endpoint_url=f"{scheme}://{address}",
+        endpoint_url=settings.objects_url,
         region=settings.region,
         access_key=parts.username,
         secret=parts.password,

@@ -91,7 +91,7 @@ def _serve(
         url = f"http://{_bracketed(settings.host)}:{gateway.port}"
         plane.announce(url)
         state = {"pid": os.getpid(), "url": url, "region": settings.region}
-        write_state(home, {**state, "engine": settings.engine})
+        write_state(home, {**state, "engine": settings.engine, "objects": settings.objects_url})
         tell(url)
         while not stopping.wait(WATCH_S):
             gateway.watch()

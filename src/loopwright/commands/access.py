@@ -22,10 +22,11 @@ ASK_S: Final = 0.1
 def env(arguments: Arguments) -> int:
     """Print shell lines; writes the client's files into the home."""
     state = _awaited(arguments.home, arguments.wait)
+    where = (arguments.home, state["url"], state["region"], state.get("objects", ""))
     if arguments.json:
-        say_json(variables(arguments.home, state["url"], state["region"]))
+        say_json(variables(*where))
         return 0
-    say(shell_lines(arguments.home, state["url"], state["region"]))
+    say(shell_lines(*where))
     for line in _docker_lines(arguments.home, state.get("engine", "")):
         say(line)
     return 0

@@ -24,8 +24,9 @@ from loopwright.compute.staging import StagingError
 from loopwright.kernel.units import Program
 
 LOG = logging.getLogger(__name__)
-KEPT: Final = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
-               "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EC2_METADATA_DISABLED")  # fmt: skip
+KEPT: Final = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID",
+               "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_REGION",
+               "AWS_EC2_METADATA_DISABLED")  # fmt: skip
 """Of the variables that units get, those that mean something in a foreign file system."""
 
 

@@ -125,14 +125,26 @@ class Driver:
             if self._program.get("network", True):
                 ports = state["NetworkSettings"]["Ports"][f"{SERVE_PORT}/tcp"]
                 told["address"] = f"tcp:127.0.0.1:{ports[0]['HostPort']}"
-                own = urlsplit(self._program.get("environment", {}).get("AWS_ENDPOINT_URL", ""))
-                if own.hostname in ("127.0.0.1", "localhost") and own.port:
-                    lend(pid, own.port)
+                self._lend_own(pid)
             else:
                 os.chdir(self._folder.path)
                 reach(pid, SERVE_PORT, self._folder.path / "serve.sock")
                 told["address"] = f"units/{self._folder.path.name}/serve.sock"
         self._folder.write("container.json", told)
+
+    def _lend_own(self, pid: int) -> None:
+        """Let the container reach Loopwright, and an object store, on this machine's loopback.
+
+        Port 8080 is the container's own there: an object store at it stays out of reach.
+        """
+        environment = self._program.get("environment", {})
+        ports = set()
+        for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+            own = urlsplit(environment.get(name, ""))
+            if own.hostname in ("127.0.0.1", "localhost") and own.port:
+                ports.add(own.port)
+        for port in sorted(ports - {SERVE_PORT}):
+            lend(pid, port)
 
     def _follow(self, container: Any, output: Iterable[bytes]) -> int:
         """Copy the output until the end; the exit code. Goes on when the engine comes back."""
