@@ -162,7 +162,6 @@ def test_help_imports_neither_the_server_nor_a_library_of_it(words: list[str]) -
     text = f"""
 import sys
 from loopwright import cli
-from loopwright.commands.names import possible
 try:
     cli.main({words!r})
 except SystemExit as ended:
@@ -183,7 +182,6 @@ def test_no_other_command_imports_the_server(words: list[str], tmp_path: Path) -
     text = f"""
 import sys
 from loopwright import cli
-from loopwright.commands.names import possible
 try:
     cli.main([*{words!r}, "--home", {str(tmp_path)!r}])
 except SystemExit:
