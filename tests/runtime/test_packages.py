@@ -214,6 +214,14 @@ def test_the_machine_s_own_sitecustomize_is_run_as_well(unit):
     assert done.stdout.count("MORE") == 2, done.stderr
 
 
+def test_the_log_says_once_what_differs_from_the_image(unit, wheels):
+    files = {"train.py": SHOW, "requirements.txt": "".join(f"{path}\n" for path in wheels)}
+    done = train(unit, files, LOOPWRIGHT_IMAGE="x/sagemaker-scikit-learn:0.23-1-cpu-py3",
+                 LOOPWRIGHT_RUNTIME="sklearn")  # fmt: skip
+    assert "GOT 99.0 1.0" in done.stdout, done.stderr
+    assert done.stderr.count("The image asks for scikit-learn 0.23") == 1
+
+
 @pytest.mark.parametrize("order", [("one", "two"), ("two", "one"), ("one", "two", "one")])
 def test_the_client_set_ups_of_homes_and_the_unit_s_own_run_one_after_the_other(unit, order):
     """Each runs the next that the interpreter would find, and none runs twice."""
