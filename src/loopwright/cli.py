@@ -44,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if told is None:
             raise
         code = _refuse(told)
+        if isinstance(error, OSError):
+            # What could not be written is not tried again at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 
 

@@ -3,6 +3,7 @@
 Knows the files of a home's folders `run` and `units`; asks no server.
 """
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -42,16 +43,16 @@ def server_state(home: Path, needed: str = "control.json") -> dict[str, Any]:
 
 def why_not(home: Path) -> str:
     """That no server runs on a home, what of it lives on, and what to do."""
-    found = list(survivors(home))
+    found, typed = list(survivors(home)), shlex.quote(str(home))
     if not found:
-        return f"No server runs on {home}; start one with `loopwright serve --home {home}`."
+        return f"No server runs on {home}; start one with `loopwright serve --home {typed}`."
     counts = {what: sum(item["what"] == what for item in found) for what in ("gateway", "unit")}
     told = " and ".join(
         f"{count} {what}{'s' if count > 1 else ''}" for what, count in counts.items() if count
     )
     return (
-        f"No server runs on {home}, but {told} of it lived on: `loopwright serve --home {home}` "
-        f"takes them up again, `loopwright stop --home {home}` ends them."
+        f"No server runs on {home}, but {told} of it lived on: `loopwright serve --home {typed}` "
+        f"takes them up again, `loopwright stop --home {typed}` ends them."
     )
 
 

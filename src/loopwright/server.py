@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -149,7 +150,8 @@ def _lock(home: Path) -> int:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise StartError(
-            f"Another `loopwright serve` uses {home}; stop it with `loopwright stop --home {home}` "
+            f"Another `loopwright serve` uses {home}; stop it with `loopwright stop "
+            f"--home {shlex.quote(str(home))}` "
             "or choose another --home."
         ) from None
     return handle

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import click
 import pytest
 
 from loopwright import cli
+from loopwright.commands.names import possible
 from tests.cli.documented import Documented, documented
 
 HEAVY = ("loopwright.server", "loopwright.control", "sqlalchemy", "botocore", "numpy", "rich")
@@ -215,3 +217,30 @@ def test_completion_knows_commands_and_options(
                "COMP_CWORD": last if shell == "fish" else str(len(line.split()) - 1)},
         )  # fmt: skip
         assert wanted in found, (line, found)
+
+
+@pytest.mark.parametrize("command", ["ps", "env", "describe x"])
+def test_a_printed_command_can_be_typed_as_it_stands(command: str, tmp_path: Path) -> None:
+    home = tmp_path / "my own's home"
+    done = subprocess.run(
+        [sys.executable, "-m", "loopwright.cli", *command.split(), "--home", str(home)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    printed = done.stderr.split("`")[1]
+    assert shlex.split(printed) == ["loopwright", "serve", "--home", str(home)]
+
+
+@pytest.mark.parametrize("command", [["--version"], ["images"], ["completion", "bash"]])
+def test_what_cannot_be_written_is_said_in_one_sentence(command: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "loopwright.cli", *command],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.stderr == "loopwright: The output could not be written: No space left on device.\n"
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("name", ["", "a b", "*", "é", "../x", "a--", "x" * 10_000, "n-1", "A"])
+def test_a_name_that_no_job_can_have_is_one_that_is_not_there(name: str) -> None:
+    assert possible(name) == (name in ("n-1", "A") or set(name) == {"x"})

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.server import BUCKET, ROLE, SKLEARN, XGBOOST, Server, training_request
 
@@ -244,6 +245,39 @@ def test_built_in_algorithms_show_their_metrics(server: Server) -> None:
     assert [metric["Name"] for metric in algorithm["MetricDefinitions"]] == names
     stored = server.client("sagemaker").describe_training_job(TrainingJobName=name)
     assert stored["HyperParameters"] == parameters
+
+
+def test_what_describe_shows_of_a_built_in_algorithm_makes_the_same_again(server: Server) -> None:
+    """As tools do that clone jobs; its own metrics count once, not as the user's."""
+    sagemaker, kind = server.client("sagemaker"), "HyperParameterTuningJob"
+    definition = _definition(server)
+    parameters = definition.pop("StaticHyperParameters")
+    asked = {"HyperParameters": parameters, **definition}
+    mine = [{"Name": f"mine{number}", "Regex": f"m{number}=([0-9]+)"} for number in range(41)]
+    asked["AlgorithmSpecification"] = {**asked["AlgorithmSpecification"], "MetricDefinitions": []}
+    shown: list[Any] = []
+    for name in ("defaults-first", "defaults-again"):
+        sagemaker.create_training_job(TrainingJobName=name, **asked)
+        shown.append(sagemaker.describe_training_job(TrainingJobName=name))
+        asked = {member: shown[-1][member] for member in asked}
+    assert len(shown[0]["AlgorithmSpecification"]["MetricDefinitions"]) > 40
+    assert all(shown[0][member] == shown[1][member] for member in asked)
+    tuned = sagemaker.describe_hyper_parameter_tuning_job(
+        HyperParameterTuningJobName=_tuning_name(server)
+    )
+    trial = tuned["TrainingJobDefinition"]
+    again = {f"{kind}Name": "defaults-again", f"{kind}Config": tuned[f"{kind}Config"]}
+    sagemaker.create_hyper_parameter_tuning_job(**again, TrainingJobDefinition=trial)
+    trial["AlgorithmSpecification"]["MetricDefinitions"] += mine
+    asked["AlgorithmSpecification"]["MetricDefinitions"] += mine
+    for refused in (
+        lambda: sagemaker.create_training_job(TrainingJobName="defaults-more", **asked),
+        lambda: sagemaker.create_hyper_parameter_tuning_job(
+            **{**again, f"{kind}Name": "defaults-more"}, TrainingJobDefinition=trial
+        ),
+    ):
+        with pytest.raises(ClientError, match=r"41 entries .* less than or equal to 40"):
+            refused()
 
 
 def _tuning_name(server: Server) -> str:

@@ -100,6 +100,38 @@ with open("/opt/ml/output/message", "w") as stream:
     assert {item["Key"].rpartition("/")[2] for item in listed} == {"a.txt", "held.txt", "last.tmp"}
 
 
+@pytest.mark.parametrize("mode", ["Continuous", "EndOfJob"])
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("'caf\\udce9.txt'", "caf\\udce9.txt"), ("'/'.join(['d' * 240] * 5)", "ddd ... ddd")],
+)
+def test_a_name_that_cannot_be_a_key_hinders_no_other(
+    server: Server, mode: str, name: str, told: str
+) -> None:
+    job = f"no-key-{mode}-{len(name)}"
+    script = f"""{AWAIT}
+from pathlib import Path
+for name in ("a.txt", {name}, "z.txt"):
+    path = Path("/opt/ml/processing/out", name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("x")
+deadline = time.monotonic() + 60
+while {mode == "Continuous"} and time.monotonic() < deadline:
+    if s3.list_objects_v2(Bucket={BUCKET!r}, Prefix="{job}/out")["KeyCount"] == 2:
+        print("BOTH THERE")
+        break
+    time.sleep(0.2)
+"""
+    found = process(server, job, script, ProcessingOutputConfig=_output(job, mode))
+    assert found["ProcessingJobStatus"] == "Failed"
+    assert "The name of the file " in found["FailureReason"], found
+    assert told in found["FailureReason"]
+    listed = server.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=f"{job}/out")["Contents"]
+    assert [item["Key"].rpartition("/")[2] for item in listed] == ["a.txt", "z.txt"]
+    if mode == "Continuous":
+        assert "BOTH THERE" in server.cli("logs", job).stdout
+
+
 def test_outputs_at_the_end_are_not_there_before(server: Server) -> None:
     script = f"""{AWAIT}
 os.makedirs("/opt/ml/processing/out", exist_ok=True)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from loopwright import client
+
 SCRIPT = {"sagemaker_program": "train.py", "sagemaker_submit_directory": "s3://b/sourcedir.tar.gz"}
 SHOW = "\nimport joblib, tiny\nprint('GOT', joblib.VERSION, tiny.VERSION)\n"
 PIP = "--no-deps --quiet bundle/joblib-99.0-py3-none-any.whl bundle/tiny-1.0-py3-none-any.whl"
@@ -210,6 +212,31 @@ def test_the_machine_s_own_sitecustomize_is_run_as_well(unit):
     paths = f"{Path(__file__).parents[2] / 'src'}:{unit.base / 'more'}"
     done = train(unit, {"train.py": script}, PYTHONPATH=paths)
     assert done.stdout.count("MORE") == 2, done.stderr
+
+
+def test_the_log_says_once_what_differs_from_the_image(unit, wheels):
+    files = {"train.py": SHOW, "requirements.txt": "".join(f"{path}\n" for path in wheels)}
+    done = train(unit, files, LOOPWRIGHT_IMAGE="x/sagemaker-scikit-learn:0.23-1-cpu-py3",
+                 LOOPWRIGHT_RUNTIME="sklearn")  # fmt: skip
+    assert "GOT 99.0 1.0" in done.stdout, done.stderr
+    assert done.stderr.count("The image asks for scikit-learn 0.23") == 1
+
+
+@pytest.mark.parametrize("order", [("one", "two"), ("two", "one"), ("one", "two", "one")])
+def test_the_client_set_ups_of_homes_and_the_unit_s_own_run_one_after_the_other(unit, order):
+    """Each runs the next that the interpreter would find, and none runs twice."""
+    homes = {name: str(client.write_client(unit.base / name)) for name in order}
+    script = """import subprocess, sys
+from pathlib import Path
+from loopwright.runtime.packages import site_packages
+(site_packages(Path(sys.prefix)) / "sitecustomize.py").write_text("print('INSTALLED')")
+subprocess.run([sys.executable, "-c", ""], check=True)
+"""
+    source = Path(__file__).parents[2] / "src"
+    paths = ":".join([str(source), *map(homes.__getitem__, order)])
+    done = train(unit, {"train.py": script}, PYTHONPATH=paths)
+    assert "sitecustomize" not in done.stderr
+    assert (done.returncode, done.stdout.count("INSTALLED")) == (0, 1), done.stderr
 
 
 def test_other_interpreters_of_the_unit_see_what_it_installed(unit, wheels):

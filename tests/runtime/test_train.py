@@ -92,6 +92,28 @@ def test_an_exception_is_told_in_full_on_the_log_and_short_in_the_file(unit):
         ("1 +", 1, "SyntaxError"),
         ("import nothing.like.this", 1, "nothing is not installed here: put it into requirements"),
         ("raise KeyError('k')", 1, "KeyError: 'k'"),
+        ("sys.exit(-1)", 255, None),
+        ("sys.exit(256)", 0, None),
+        ("sys.exit(2 ** 70)", 255, None),
+        ("sys.stdout.close()", 0, None),
+        ("sys.stdout = None", 0, None),
+        ("sys.stderr.close()\nraise ValueError('last')", 1, 'ErrorMessage "ValueError: last"'),
+        ("sys.stderr = None\nraise ValueError('last')", 1, 'ErrorMessage "ValueError: last"'),
+        ("import os\nos.close(2)\nraise ValueError('last')", 1, 'ErrorMessage "ValueError: last"'),
+        ("sys.stderr = None\nsys.exit('last')", 1, 'ErrorMessage "last"'),
+        ("raise OSError('no \\udcff file')", 1, 'ErrorMessage "OSError: no \\udcff file"'),
+        ("sys.exit('\\x1b[1;31mlast\\x1b[0m\\x00')", 1, 'ErrorMessage "last"'),
+        ("print('\\x1b[31mlast\\x1b[0m', file=sys.stderr)\nsys.exit(3)", 3, 'Message "last"'),
+        (
+            "class Bad:\n    def __str__(self): return 1 / 0\nsys.exit(Bad())",
+            1,
+            "<Bad: its str() failed>",
+        ),
+        (
+            "sys.excepthook = lambda *_: 1 / 0\nraise ValueError('last')",
+            1,
+            'ErrorMessage "ValueError: last"',
+        ),
     ],
 )
 def test_exit_codes(unit, ending, code, reason):
@@ -100,7 +122,7 @@ def test_exit_codes(unit, ending, code, reason):
     if reason is None:
         assert not (unit.base / "output/failure").exists()
     else:
-        assert reason in unit.failure()
+        assert reason in unit.failure(), done.stderr
 
 
 @pytest.mark.parametrize(

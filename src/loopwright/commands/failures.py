@@ -1,5 +1,7 @@
 """What other modules raise, as the sentence with which a command ends."""
 
+import errno
+
 from botocore.exceptions import BotoCoreError, ClientError
 
 from loopwright.running import NotRunning
@@ -18,4 +20,6 @@ def sentence(error: Exception) -> str | None:
         return f"{error} Is `loopwright serve` running on this home? `loopwright ps` says."
     if isinstance(error, PermissionError) and error.filename is not None:
         return f"{error.filename} may not be used: {error.strerror}."
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"{error.filename or 'The output'} could not be written: {error.strerror}."
     return None

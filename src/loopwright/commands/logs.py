@@ -6,7 +6,7 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from loopwright.commands.arguments import Arguments
-from loopwright.commands.names import JOBS, call, find, unknown
+from loopwright.commands.names import JOBS, call, find, possible, unknown
 from loopwright.commands.output import client, say, say_json_line
 
 OVER: Final = ("Completed", "Failed", "Stopped")
@@ -19,7 +19,7 @@ def logs(arguments: Arguments) -> int:
     service = client(home, "logs")
     there = find(home, name)
     if there is None:
-        kept = _kept(service, name)
+        kept = _kept(service, name) if possible(name) else None
         if kept is None:
             raise unknown(home, name)
         _print_new(service, *kept, {}, arguments.json)

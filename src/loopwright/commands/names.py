@@ -1,6 +1,7 @@
 """Jobs and endpoints by their names, and which names come near one that is unknown."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -34,8 +35,15 @@ def call(sagemaker: Any, verb: str, kind: str, **params: Any) -> dict[str, Any]:
     return dict(getattr(sagemaker, f"{verb}{words}")(**params))
 
 
+def possible(name: str) -> bool:
+    """Whether a job or endpoint may have this name; one that may not is one that is not there."""
+    return re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*", name) is not None
+
+
 def find(home: Path, name: str) -> tuple[str, str, str, dict[str, Any]] | None:
     """(kind, status member, log group, description) of a job or endpoint; None: there is none."""
+    if not possible(name):
+        return None
     sagemaker = client(home, "sagemaker")
     for kind, member, group in JOBS:
         try:

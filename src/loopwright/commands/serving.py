@@ -1,6 +1,7 @@
 """serve: the server itself, which no other command imports."""
 
 import logging
+import shlex
 import sys
 
 from loopwright.commands.arguments import Arguments, CommandError
@@ -34,7 +35,9 @@ def serve(arguments: Arguments) -> int:
 
 def _announce(url: str, settings: Settings) -> None:
     say(f"Loopwright is ready at {url}")
-    say(f'Point clients at it:  eval "$({_program()} env --home {settings.home})"')
+    say(
+        f'Point clients at it:  eval "$({_program()} env --home {shlex.quote(str(settings.home))})"'
+    )
 
 
 def _program() -> str:

@@ -2,12 +2,18 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from loopwright.compute.checkpoints import collected
 from loopwright.compute.folder import unit_folder
 from loopwright.compute.staging import split_uri
 from loopwright.runtime.archives import pack
+from loopwright.runtime.failure import shortened
+from loopwright.wire.errors import ApiError
+
+NAME_REFUSED: Final = ("InvalidURI", "KeyTooLongError")
+"""What the store says of names of files that cannot be keys: no UTF-8, or too long."""
+SHOWN_CHARS: Final = 200
 
 
 class Target(Protocol):
@@ -63,11 +69,26 @@ def _upload(target: Target, scratch: Path, folder: Path, item: Mapping[str, Any]
             packed.unlink(missing_ok=True)
         return True
     uploaded = False
+    refused: ApiError | None = None
     for path in _regular_files(folder):
         name = f"{key.rstrip('/')}/{path.relative_to(folder)}".lstrip("/")
-        target.put_file(bucket, name, path)
+        try:
+            target.put_file(bucket, name, path)
+        except ApiError as error:
+            if error.code not in NAME_REFUSED:
+                raise
+            refused = refused or _no_key(path.relative_to(folder), error)
         uploaded = True
+    if refused is not None:
+        # After all others, which their owner would lose otherwise.
+        raise refused
     return uploaded
+
+
+def _no_key(path: Path, error: ApiError) -> ApiError:
+    shown = shortened(str(path).encode("utf-8", "backslashreplace").decode(), SHOWN_CHARS)
+    text = f"The name of the file {shown} cannot be a key: {error.message} Name it otherwise."
+    return ApiError(error.code, text, error.status)
 
 
 def _regular_files(folder: Path) -> Iterator[Path]:

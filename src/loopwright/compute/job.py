@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from loopwright.compute import sandbox
 from loopwright.compute.folder import UnitFolder
+from loopwright.runtime.failure import flush
 from loopwright.runtime.main import main as runtime_main
 from loopwright.runtime.pipes import feed
 
@@ -161,6 +162,4 @@ def _finish() -> None:
     atexit = sys.modules.get("atexit")
     if atexit is not None:
         atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
+    flush()

@@ -25,6 +25,7 @@ from loopwright.compute.checkpoints import (
     stamp_of,
     unwritten,
 )
+from loopwright.compute.collect import NAME_REFUSED
 from loopwright.compute.folder import unit_folder
 from loopwright.compute.staging import split_uri
 from loopwright.kernel.store import Store
@@ -90,10 +91,28 @@ class OutputSync:
             for path, stamp in found.items()
             if before.get(path) == stamp and uploaded.get(path) != stamp and unwritten(path)
         ]
+        refused: ApiError | None = None
         for start in range(0, len(ready), FILES_MAX):
             part = {path: found[path] for path in ready[start : start + FILES_MAX]}
-            self._upload(output, root, part)
+            refused = self._upload_part(output, root, part) or refused
             uploaded |= part
+        if refused is not None:
+            raise refused
+
+    def _upload_part(
+        self, output: Output, root: Path, part: Mapping[Path, Stamp]
+    ) -> ApiError | None:
+        """Upload files; where a name cannot be a key, the others, and the error of that one."""
+        try:
+            self._upload(output, root, part)
+        except ApiError as error:
+            if error.code not in NAME_REFUSED:
+                raise
+            if len(part) == 1:
+                return error
+            each = [self._upload_part(output, root, {path: part[path]}) for path in part]
+            return next(filter(None, each), None)
+        return None
 
     def _upload(self, output: Output, root: Path, part: Mapping[Path, Stamp]) -> None:
         bucket, prefix = split_uri(output.uri)

@@ -7,7 +7,7 @@ these members out.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from loopwright.contract.images import CONTAINER, runtime_of
+from loopwright.contract.images import CONTAINER, Runtime, runtime_of
 from loopwright.contract.metrics import built_in
 from loopwright.kernel.defaults import Each, Given
 
@@ -30,6 +30,20 @@ TRAINING: Final[Mapping[str, Any]] = {
 }
 
 
+def metrics_of(
+    runtime: Runtime, algorithm: Mapping[str, Any], parameters: Mapping[str, str]
+) -> list[dict[str, str]]:
+    """A job's metric definitions: those given, then its built-in algorithm's others.
+
+    A job that was made from what Describe shows of another brings the algorithm's own with it. A
+    script of the user's brings its own alone.
+    """
+    script = "sagemaker_program" in parameters
+    own = built_in(runtime.name) if runtime.builtin and not script else []
+    given = list(algorithm.get("MetricDefinitions") or ())
+    return [*given, *(definition for definition in own if definition not in given)]
+
+
 def algorithm_shown(
     algorithm: Mapping[str, Any], parameters: Mapping[str, str]
 ) -> Mapping[str, Any]:
@@ -42,10 +56,8 @@ def algorithm_shown(
     """
     image = algorithm.get("TrainingImage")
     runtime = runtime_of(image, "TrainingImage") if image else CONTAINER
-    script = "sagemaker_program" in parameters
-    own = built_in(runtime.name) if runtime.builtin and not script else []
-    given = list(algorithm.get("MetricDefinitions") or ())
-    metrics = {"MetricDefinitions": [*given, *own]} if given or own else {}
+    found = metrics_of(runtime, algorithm, parameters)
+    metrics = {"MetricDefinitions": found} if found else {}
     # The model's rule: built-in algorithms, AWS's own framework images, and jobs with metrics.
     series = bool(metrics) or runtime.name == "pytorch"
     return {"EnableSageMakerMetricsTimeSeries": series, **algorithm, **metrics}

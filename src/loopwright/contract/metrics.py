@@ -3,9 +3,12 @@
 The expressions are those that DescribeTrainingJob shows for AWS's own images.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from loopwright.wire.errors import validation
+
+METRICS_MAX: Final = 40
 NUMBER: Final = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
 XGBOOST_METRICS: Final = (
     "accuracy accuracy_topk aft-nloglik auc aucpr balanced_accuracy binary_f1 cox-nloglik error "
@@ -42,6 +45,24 @@ def built_in(runtime: str) -> list[dict[str, str]]:
     else:
         return []
     return [{"Name": name, "Regex": expression} for name, expression in found]
+
+
+def check_metrics(given: Sequence[Mapping[str, str]]) -> None:
+    """Refuse more definitions than a request may have beside those of a built-in algorithm.
+
+    Raises:
+        ApiError: `ValidationException` with their number and the rule.
+    """
+    own = [
+        entry for name in (*QUALITY_METRICS, "xgboost", "blazingtext") for entry in built_in(name)
+    ]
+    others = [entry for entry in given if entry not in own]
+    if len(given) > METRICS_MAX and len(others) > METRICS_MAX:
+        raise validation(
+            f"1 validation error detected: {len(others)} entries at 'algorithmSpecification."
+            "metricDefinitions' failed to satisfy constraint: Member must have length less than or "
+            f"equal to {METRICS_MAX} (a built-in algorithm's own are not counted)"
+        )
 
 
 def _xgboost() -> Iterator[tuple[str, str]]:

@@ -7,6 +7,8 @@ A program that cannot tell (it was killed, called os._exit, or is no Python) lea
 log only: what runs is noted beforehand, and whoever sees the unit's end puts the text together.
 """
 
+import contextlib
+import errno
 import json
 import re
 import signal
@@ -24,6 +26,9 @@ EXTRA_CHARS_MAX: Final = 320
 OUT_OF_MEMORY: Final = "OutOfMemory: the unit used more memory than its instance type has"
 _MISSING: Final = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
 _CUT: Final = " ... "
+_COLOURS: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
+"""Escape sequences of terminals (ECMA-48): colours, positions, titles."""
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 class UnitFailure(Exception):
@@ -56,6 +61,7 @@ def command_failure(
 
 def reason(kind: str, exit_code: int, message: str, command: Sequence[str], extra: str = "") -> str:
     """The text of `command_failure`, of at most TEXT_CHARS_MAX characters."""
+    message = plain(message)
     missing = _MISSING.search(message)
     if missing is not None:
         name = missing[1].partition(".")[0]
@@ -75,6 +81,11 @@ def shortened(text: str, room: int) -> str:
         return text
     head = (room - len(_CUT)) // 3
     return text[:head] + _CUT + text[len(text) - (room - len(_CUT) - head) :]
+
+
+def plain(text: str) -> str:
+    """The text as a terminal's reader sees it: without colours and control characters."""
+    return _CONTROLS.sub("", _COLOURS.sub("", text))
 
 
 def last_words(lines: Sequence[str], room: int = TEXT_CHARS_MAX) -> str:
@@ -121,17 +132,35 @@ def told(noted: str, exit_code: int, words: str, extra: str = "") -> str:
         document = json.loads(noted)
         kind, command = str(document["kind"]), [str(word) for word in document["command"]]
     except (ValueError, KeyError, TypeError):
+        words = plain(words)
         return f"{extra}: {words}" if extra and words else extra or words
     return reason(kind, exit_code, words, command, how)
+
+
+def flush() -> None:
+    """Bring out what is buffered, whatever the user's code made of the standard streams."""
+    for name in ("stdout", "stderr"):
+        try:
+            getattr(sys, name).flush()
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                # Its descriptor is closed: the ending interpreter would make 120 of the exit code.
+                setattr(sys, name, None)
+        except (AttributeError, ValueError):
+            pass  # Closed, None, or something that is no stream.
 
 
 def write_reason(path: Path, text: str) -> None:
     """Write the reason to `path` (output/failure) and to stderr, cut to what Describe shows.
 
+    A standard error that the user's code closed is no hindrance.
+
     Raises:
         OSError: the output folder is not writable.
     """
-    sys.stderr.write(text.rstrip() + "\n")
-    sys.stderr.flush()
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        sys.stderr.write(text.rstrip() + "\n")
+    flush()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text[:REASON_CHARS_MAX], encoding="utf-8")
+    # Names of files that are no UTF-8 are in messages as lone surrogates.
+    path.write_text(text[:REASON_CHARS_MAX], encoding="utf-8", errors="backslashreplace")

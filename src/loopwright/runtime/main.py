@@ -38,7 +38,8 @@ def main(argv: list[str]) -> int:
         given = repr(argv[0]) if argv else "nothing"
         sys.stderr.write(f"The verb is {given}; it must be one of {', '.join(VERBS)}.\n")
         return 2
-    versions.say()
+    if not os.environ.get(packages.READY):  # The interpreter before this one said it.
+        versions.say()
     module, name = VERBS[argv[0]]
     verb: Callable[[list[str]], int] = getattr(importlib.import_module(module), name)
     try:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType, ModuleType, TracebackType
 
@@ -67,30 +67,27 @@ def run_python(path: Path, arguments: list[str], *, shown_as: str | None = None)
         except BaseException as error:
             raise _reported(error, path, command) from error
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            failure.flush()
     return 0
 
 
 @contextmanager
 def _hearing() -> Iterator[Heard]:
     """Standard error that is remembered from here on, also after the program: threads write on."""
-    before = sys.stderr
     heard = Heard(
         io.BufferedWriter(io.FileIO(2, "w", closefd=False)),
         encoding="utf-8",
         errors="backslashreplace",
         line_buffering=True,
     )
-    if before is not None:
-        before.flush()
+    failure.flush()
     sys.stderr = heard
     yield heard
 
 
 def _ended(ended: SystemExit, exit_code: int, heard: str, command: list[str]) -> UnitFailure:
     """The failure of a program that ended itself: by a text, or after words on standard error."""
-    words = str(ended.code) if not isinstance(ended.code, int | None) else heard
+    words = _text(ended.code) if not isinstance(ended.code, int | None) else heard
     message = failure.last_words(words.splitlines())
     if not message:
         # What it said on its standard output is on the log.
@@ -105,7 +102,7 @@ def run_command(command: list[str], folder: Path) -> int:
         UnitFailure: it ended with another code than 0 (without a reason: its words are on the log)
             or could not be started.
     """
-    sys.stdout.flush()
+    failure.flush()
     failure.note(paths.tree().note, _SCRIPT_FAILURE, [*command[:1], *map(shlex.quote, command[1:])])
     try:
         process = subprocess.Popen(command, cwd=folder)
@@ -132,8 +129,7 @@ def become_command(command: list[str]) -> int:
     Raises:
         UnitFailure: there is no such program, or it may not be executed.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    failure.flush()
     failure.note(paths.tree().note, _SCRIPT_FAILURE, list(map(shlex.quote, command)))
     try:
         os.execvp(command[0], command)
@@ -147,16 +143,29 @@ def _exit_code(ended: SystemExit) -> int:
     if ended.code is None:
         return 0
     if isinstance(ended.code, int):
-        return ended.code & 0xFF
-    sys.stderr.write(f"{ended.code}\n")
+        # What the interpreter makes of a number that is no C long.
+        return ended.code & 0xFF if -(2**63) <= ended.code < 2**63 else 0xFF
+    with suppress(AttributeError, OSError, ValueError):
+        sys.stderr.write(f"{_text(ended.code)}\n")
     return 1
+
+
+def _text(code: object) -> str:
+    try:
+        return str(code)
+    except Exception:  # noqa: BLE001 - the user's own __str__.
+        return f"<{type(code).__name__}: its str() failed>"
 
 
 def _reported(error: BaseException, path: Path, command: list[str]) -> UnitFailure:
     """Show the traceback, from the program's own frames on, and make the failure of it."""
     own = _from_program(error.__traceback__, str(path))
     # The program may have set a hook of its own to show what went wrong.
-    sys.excepthook(type(error), error.with_traceback(own), own)
+    try:
+        sys.excepthook(type(error), error.with_traceback(own), own)
+    except Exception:  # noqa: BLE001 - the hook's own fault must not hide the program's.
+        with suppress(AttributeError, OSError, ValueError):
+            traceback.print_exc()
     message = "".join(traceback.format_exception_only(error)).strip()
     frames = traceback.extract_tb(own)
     where = ""

@@ -14,8 +14,6 @@ from loopwright.runtime import archives, packages
 from loopwright.runtime.failure import UnitFailure, command_failure
 from loopwright.runtime.paths import Tree
 
-# Set in the interpreter that was started anew because packages were installed for it.
-_PACKAGES_READY = "LOOPWRIGHT_PACKAGES_READY"
 _REQUIREMENTS_FAILURE = "InstallRequirementsError"
 _MODULE_FAILURE = "InstallModuleError"
 _INSTALLERS = re.compile(rb"\b(?:pip3?|uv|ensurepip|easy_install)\b")
@@ -75,7 +73,7 @@ def install(folder: Path, tree: Tree, argv: list[str]) -> None:
     Raises:
         UnitFailure: pip failed; the reason holds its last error lines.
     """
-    if os.environ.get(_PACKAGES_READY):
+    if os.environ.get(packages.READY):
         return
     if _asks_for_something(folder / "requirements.txt"):
         sys.stdout.write("Installing dependencies from requirements.txt\n")
@@ -103,7 +101,7 @@ def may_install(folder: Path) -> bool:
     What such a process has imported already, a script that upgrades it would not get anew. A code
     folder too large to be read quickly counts as one that may.
     """
-    if os.environ.get(_PACKAGES_READY) or not _WARM & sys.modules.keys():
+    if os.environ.get(packages.READY) or not _WARM & sys.modules.keys():
         return False
     bytes_left, entries_left = _READ_BYTES_MAX, _ENTRIES_MAX
     for root, folders, files in os.walk(folder):
@@ -128,7 +126,7 @@ def start_anew(tree: Tree, argv: list[str]) -> NoReturn:
     os.execve(
         sys.executable,
         [sys.executable, "-P", "-m", "loopwright.runtime", *argv],
-        {**os.environ, _PACKAGES_READY: str(tree.environment)},
+        {**os.environ, packages.READY: str(tree.environment)},
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from loopwright.contract.cluster import hosts_of
 from loopwright.contract.instances import check_count
+from loopwright.contract.metrics import check_metrics
 from loopwright.contract.programs import check_image, check_uri, decoded, refuse
 from loopwright.kernel.kinds import Lookup
 from loopwright.wire.errors import validation
@@ -80,6 +81,7 @@ def _check_algorithm(spec: Mapping[str, Any], lookup: Lookup) -> None:
     if not algorithm.get("TrainingImage"):
         raise validation("AlgorithmSpecification.TrainingImage is missing; give an image URI.")
     check_image(algorithm["TrainingImage"], "AlgorithmSpecification.TrainingImage", lookup)
+    check_metrics(algorithm.get("MetricDefinitions", ()))
     for metric in algorithm.get("MetricDefinitions", ()):
         try:
             re.compile(metric["Regex"])

@@ -13,9 +13,9 @@ from loopwright.contract.cluster import (
     rendezvous_port,
     resource_config,
 )
+from loopwright.contract.defaults import metrics_of
 from loopwright.contract.images import CONTAINER, Runtime, runtime_of
 from loopwright.contract.instances import Machine
-from loopwright.contract.metrics import built_in
 from loopwright.contract.programs import (
     INTERFACE,
     SOURCE_PATH,
@@ -102,7 +102,7 @@ def _program(record: Record, machine: Machine, hosts: list[Host], rank: int) -> 
         "cpus": size.cpus,
         "memory_bytes": size.memory_bytes,
         "log": {"group": LOG_GROUP, "stream": f"{record.name}/{host.name}-{log_epoch}"},
-        "metrics": [*algorithm.get("MetricDefinitions", ()), *_own_metrics(runtime, parameters)],
+        "metrics": metrics_of(runtime, algorithm, parameters),
         "pipes": [_pipe(channel) for channel in channels if _is_piped(channel, spec)],
         "objective": _objective(spec),
         "checkpoints": kept,
@@ -142,12 +142,6 @@ def checkpoints_of(spec: Mapping[str, Any]) -> dict[str, str] | None:
         return None
     folder = given.get("LocalPath", "/opt/ml/checkpoints").removeprefix("/opt/ml/").strip("/")
     return {"folder": folder, "uri": given["S3Uri"].rstrip("/") + "/"}
-
-
-def _own_metrics(runtime: Any, parameters: Mapping[str, str]) -> list[dict[str, str]]:
-    """A built-in algorithm's definitions; a script of the user's brings its own."""
-    script = "sagemaker_program" in parameters
-    return [] if script or not runtime.builtin else built_in(runtime.name)
 
 
 def _config_files(

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from loopwright.contract.metrics import check_metrics
 from loopwright.kernel.kinds import Lookup
 from loopwright.kernel.records import Record
 from loopwright.runtime.search import Categorical, Parameter
@@ -120,6 +121,7 @@ def _check_strategy(spec: Mapping[str, Any], definition: Definition, where: str)
 def _check_metric(spec: Mapping[str, Any], definition: Definition, lookup: Lookup) -> None:
     """A definition of the metric, when the request has any definitions at all."""
     given = definition.request["AlgorithmSpecification"].get("MetricDefinitions") or []
+    check_metrics(given)
     names = [metric["Name"] for metric in given]
     if names and definition.metric not in names:
         raise validation(

@@ -40,6 +40,11 @@ TYPES: Final[dict[str, tuple[type, ...]]] = {
 }
 
 
+LENGTHS_MAX: Final = {"MetricDefinitionList": 200}
+"""Describe shows more metrics of built-in algorithms than the model allows a request to have, and
+tools that make a job again send them back; `contract.metrics` holds the model's rule for others."""
+
+
 def validate(operation: OperationModel, params: dict[str, Any]) -> None:
     """Refuse `params` that break a constraint of the operation's input shape.
 
@@ -130,6 +135,7 @@ def _length(shape: Shape, size: int, value: Any, path: str, found: list[str]) ->
     least, most = shape.metadata.get("min"), shape.metadata.get("max")
     if least is not None and size < least:
         _add(found, value, path, f"Member must have length greater than or equal to {least}")
+    most = LENGTHS_MAX.get(shape.name, most)
     if most is not None and size > most:
         _add(found, value, path, f"Member must have length less than or equal to {most}")
 
