@@ -100,3 +100,17 @@ def test_the_reason_holds_the_last_words(reasons: dict[str, str], case: str) -> 
     assert f"{entry} --words" in reason.rpartition('\nCommand "')[2]
     assert reason.endswith(f", exit code: {code}")
     assert len(reason) <= 1024
+
+
+def test_a_requirement_that_isolation_keeps_out_says_so(server: Server) -> None:
+    files = {"train.py": "", "requirements.txt": "surely-not-a-package-of-anyone\n"}
+    source = server.put_source("reason-isolated", files)
+    server.client("sagemaker").create_training_job(
+        **training_request("reason-isolated", source),
+        EnableNetworkIsolation=True,
+        Environment={"PIP_RETRIES": "0"},
+    )
+    reason = server.trained("reason-isolated")["FailureReason"]
+    assert reason.startswith("AlgorithmError: InstallRequirementsError:\nExitCode 1\n")
+    assert "EnableNetworkIsolation" in reason
+    assert "surely-not-a-package-of-anyone" in reason

@@ -206,6 +206,14 @@ def test_a_project_that_cannot_be_installed(unit, files, code, said):
     assert said in done.stderr
 
 
+def test_a_package_of_the_runtime_s_name_hides_it_from_nobody(unit):
+    wheel(unit, "loopwright", "0.0")
+    script = "import loopwright, sys\nprint(loopwright.__file__.count('env/lib'), sys.argv)\n"
+    more = {"requirements.txt": "--find-links .\nloopwright==0.0\n"}
+    done = train(unit, {"train.py": script, **more})
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "0 ['train.py']"), done.stderr
+
+
 def test_the_machine_s_own_sitecustomize_is_run_as_well(unit):
     unit.write("more/sitecustomize.py", "print('MORE')\n")
     script = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', ''])\n"

@@ -33,6 +33,8 @@ from loopwright.kernel.tables import UNITS
 from loopwright.wire.errors import ApiError
 
 LOG = logging.getLogger(__name__)
+PARTS_MAX: Final = 4
+"""How many such steps one output has in a round."""
 FILES_MAX: Final = 64
 """How many files go to the store in one step."""
 
@@ -92,7 +94,8 @@ class OutputSync:
             if before.get(path) == stamp and uploaded.get(path) != stamp and unwritten(path)
         ]
         refused: ApiError | None = None
-        for start in range(0, len(ready), FILES_MAX):
+        # What is more waits for the next round: other jobs' outputs have their turn before.
+        for start in range(0, min(len(ready), PARTS_MAX * FILES_MAX), FILES_MAX):
             part = {path: found[path] for path in ready[start : start + FILES_MAX]}
             refused = self._upload_part(output, root, part) or refused
             uploaded |= part

@@ -135,8 +135,6 @@ def _finish(record: Record, now: float, state: str, gang: Gang, reason: str = ""
                 else failed_reason(failure.exit_code, failure.message)
             )
         changes["FailureReason"] = reason[:1024]
-        if failure is not None and failure.message:
-            changes["ExitMessage"] = failure.message[:1024]
     if gang.told:
         changes["ExitMessage"] = gang.told
     return SetStatus(changes, f"{state}: {reason}" if reason else state)

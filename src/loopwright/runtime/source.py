@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import socket
 import subprocess
 import sys
 import tomllib
@@ -22,6 +23,16 @@ _INSTALLERS = re.compile(rb"\b(?:pip3?|uv|ensurepip|easy_install)\b")
 _NO_TOOLS = re.compile(r"(?:to install|when installing) build dependencies")
 # What pip says before a traceback of its own, which ends with the reason.
 _TRACEBACK = "ERROR: Exception:"
+# The runtime itself, whatever of its name the user's packages bring; all else as the path has it.
+_BOOT = (
+    "import sys; own = sys.argv.pop(1); sys.path.insert(0, own); "
+    "import loopwright.runtime.main as runtime; sys.path.remove(own); "
+    "sys.exit(runtime.main(sys.argv[1:]))"
+)
+_ISOLATED = (
+    "the job has no network (EnableNetworkIsolation): bring wheels as a channel or in source_dir, "
+    "and use --no-index --find-links"
+)
 _READ_BYTES_MAX = 4 * 1024 * 1024
 _ENTRIES_MAX = 5000
 # Of what is imported before a process is forked for a unit: what scripts are likely to upgrade.
@@ -125,7 +136,7 @@ def start_anew(tree: Tree, argv: list[str]) -> NoReturn:
     sys.stderr.flush()
     os.execve(
         sys.executable,
-        [sys.executable, "-P", "-m", "loopwright.runtime", *argv],
+        [sys.executable, "-P", "-c", _BOOT, str(Path(__file__).parents[2]), *argv],
         {**os.environ, packages.READY: str(tree.environment)},
     )
 
@@ -185,7 +196,8 @@ def _pip(what: list[str], folder: Path, failure: str) -> None:
             _run_pip([*arguments, "--no-build-isolation"], folder)
     except _PipFailed as failed:
         command = [sys.executable, "-m", "pip", *arguments]
-        raise command_failure(failure, failed.exit_code, str(failed), command) from failed
+        extra = _ISOLATED if [name for _, name in socket.if_nameindex()] == ["lo"] else ""
+        raise command_failure(failure, failed.exit_code, str(failed), command, extra) from failed
 
 
 def _run_pip(arguments: list[str], folder: Path) -> None:
