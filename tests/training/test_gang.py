@@ -26,3 +26,10 @@ def test_one_that_used_up_its_grace_is_not_the_cause() -> None:
     noticed = Observation("exited", 1, "peer closed", ended=1.0)
     cut = Observation("exited", 137, "", ended=31.0, signalled=True, cut=True)
     assert _failure(noticed, cut) is noticed
+
+
+def test_one_that_only_lost_its_peer_is_not_the_cause_however_early_it_ended() -> None:
+    lost = Observation("exited", 1, "RuntimeError: Connection closed by peer [::1]:1", ended=1.0)
+    said = Observation("exited", 3, 'ErrorMessage "rank one says no"', ended=1.1)
+    assert _failure(lost, said) is said
+    assert _failure(lost, Observation("exited", 0, ended=2.0)) is lost

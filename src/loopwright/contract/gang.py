@@ -11,6 +11,19 @@ KILLED: Final = 137
 """Exit code of a unit, or of a rank in it, that signal 9 ended."""
 
 
+NOTICED: Final = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "ncclRemoteError",
+)
+"""What gloo and NCCL say on a host of which another one has gone."""
+
+
+def _only_noticed(unit: Observation) -> bool:
+    """Whether a unit failed because it lost another one, by its own words."""
+    return any(words in unit.message for words in NOTICED)
+
+
 def _was_killed(unit: Observation) -> bool:
     """Whether something else than the end of its grace killed a unit that is over."""
     return unit.state == "lost" or (unit.exit_code == KILLED and not unit.cut)
@@ -71,6 +84,8 @@ class Gang:
     def failure(self) -> Observation | None:
         """The unit that failed first, or None; one that was killed is the cause of the others.
 
+        Of others the one that only lost its peer comes after them, whichever agent was quicker.
+
         The others only saw that it was gone, and may have ended before it was noticed: then the
         stop for their sake reached its host too.
         """
@@ -84,6 +99,7 @@ class Gang:
             key=lambda unit: (
                 unit.signalled and not _was_killed(unit),
                 not _was_killed(unit),
+                _only_noticed(unit),
                 unit.ended or 0.0,
             ),
         )
