@@ -405,15 +405,22 @@ def test_an_interrupted_follow_ends_quietly(
 ) -> None:
     command = [sys.executable, "-m", "loopwright.cli", *words, endpoint, "--home", str(server.home)]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as following:
-        assert following.stdout is not None and following.stderr is not None
-        if words[0] == "logs":
-            server.cli("invoke", endpoint, '{"raise": "something to log"}', check=False)
-        # Its first line is there: it follows.
-        assert following.stdout.readline()
-        following.send_signal(signal.SIGINT)
-        assert following.wait(20) == 130
-        assert following.stderr.read().strip() == ""
+    with subprocess.Popen(
+        command, stdout=pipe, stderr=pipe, text=True,
+        # Where these tests run in the background of a shell they would inherit that it is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as following:  # fmt: skip
+        try:
+            assert following.stdout is not None and following.stderr is not None
+            if words[0] == "logs":
+                server.cli("invoke", endpoint, '{"raise": "something to log"}', check=False)
+            # Its first line is there: it follows.
+            assert following.stdout.readline()
+            following.send_signal(signal.SIGINT)
+            assert following.wait(60) == 130
+            assert following.stderr.read().strip() == ""
+        finally:
+            following.kill()
 
 
 @pytest.mark.parametrize(
