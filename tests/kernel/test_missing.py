@@ -11,7 +11,7 @@ MACHINE = Machine(2.0, 4 * 2**30)
 # Terraform's provider, ACK's controllers, Airflow's operators and botocore's waiters look for these
 # in SageMaker's kinds; those of other services and of Loopwright's own have their model's codes.
 WORDS = {
-    "TrainingJob": ("ValidationException", r"Requested resource not found\."),
+    "TrainingJob": ("ValidationException", r"Requested resource not found\. There is no .*nope.*"),
     "ProcessingJob": ("ValidationException", r"Could not find requested job with name: nope"),
     "HyperParameterTuningJob": ("ResourceNotFound", r".*nope.*"),
     "Model": ("ValidationException", r'Could not find model ".*/nope"\.'),

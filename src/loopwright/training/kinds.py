@@ -28,7 +28,10 @@ def training_kinds(machine: Machine, schedule: Schedule | None = None) -> list[K
             planner=training_planner(machine, schedule),
             check=check_training,
             present=_present,
-            missing=("ValidationException", "Requested resource not found."),
+            missing=(
+                "ValidationException",
+                "Requested resource not found. There is no training job {name}.",
+            ),
             taken=(
                 "ResourceInUse",
                 "Job name must be unique within an AWS account and region, and a job with this "
